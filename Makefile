@@ -1,0 +1,42 @@
+# pg_courier: PGXS builds the library and the extension script. `make quickstart` and `make test` are the two commands of the README.
+
+EXTENSION = pg_courier
+EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_courier.control)
+
+MODULE_big = pg_courier
+OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/pg/*.cpp)))
+
+DATA_built = pg_courier--$(EXTVERSION).sql
+DATA = $(wildcard sql/upgrade/*.sql)
+INSTALL_SQL = $(sort $(wildcard sql/install/*.sql))
+
+# Debian compiles bitcode with clang and other flags; it brings nothing here. It must be off before PGXS is read.
+override with_llvm = no
+
+# Our symbols stay ours: a second extension with a function of the same name must not meet it. -O2 comes from PGXS.
+PG_CXXFLAGS = -std=c++20 -Wall -Wextra -Werror -Wno-register -Wno-missing-field-initializers -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
+PG_CPPFLAGS = -Isrc
+SHLIB_LINK = -lcurl -lssl -lcrypto -lstdc++
+
+# Test builds can be told to die at named steps of a run (test/t). Never in a release.
+ifdef FAULT_POINTS
+PG_CXXFLAGS += -DCOURIER_FAULT_POINTS
+endif
+
+EXTRA_CLEAN = $(OBJS:.o=.d) pg_courier--$(EXTVERSION).sql
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifneq ($(PGXS),)
+include $(PGXS)
+endif
+-include $(OBJS:.o=.d)
+
+pg_courier--$(EXTVERSION).sql: $(INSTALL_SQL) pg_courier.control
+	cat $(INSTALL_SQL) > $@
+
+.PHONY: quickstart test
+quickstart:
+	./quickstart.sh
+test:
+	test/run

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/client.hpp"
+#include "core/record.hpp"
+#include "core/transport.hpp"
+
+namespace courier {
+
+enum class Outcome { succeeded, rejected, skipped, unknown, aborted };
+
+std::string_view to_text(Outcome outcome);
+
+struct Settled {
+	Record record; // moved back, with id, change and key
+	Outcome outcome = Outcome::succeeded;
+	int http_status = 0;
+	std::string code;
+	std::string message;
+	std::string remote_id;
+};
+
+// One exchange, for the request log. Text is redacted already and capped at 64 kB a body.
+struct Exchange {
+	Operation operation = Operation::upsert;
+	std::size_t records = 0;
+	int attempt = 1;
+	std::string method, url, request_headers, request_body; // headers as a JSON object
+	int http_status = 0;
+	std::string response_body;
+	std::chrono::microseconds duration {0};
+	std::string error;
+	bool failed = false;
+	std::vector<std::string> keys;
+};
+
+struct DeliveryOptions {
+	std::size_t batch_size = 0;  // 0: the client's limit; never over it
+	std::size_t concurrency = 0; // 0: the client's limit
+	std::chrono::milliseconds timeout {30000};
+	int max_attempts = 5;
+	double max_rejected = 0.9; // share of the last 100 outcomes
+	std::optional<std::size_t> max_rejected_count;
+	std::chrono::milliseconds max_wait {15 * 60 * 1000};
+	bool update_only = false;       // mode update: `missing` on a changed or added record is `skipped`
+	bool log_failed = true, log_all = false;
+	std::chrono::milliseconds backoff_base {500}, backoff_cap {60000};
+};
+
+// Which request serves which change; decided once per run from sync type, mode and what the client has.
+struct OperationMap {
+	std::optional<Operation> added, changed, removed;
+};
+
+// Why the whole run stops (the rest is aborted). sqlstate-free: code is one of credentials, forbidden, gone, tls,
+// unreachable, throttled, too_many_rejected, blocked_address.
+struct Failure {
+	std::string code, message, hint;
+	std::optional<std::chrono::system_clock::time_point> not_before; // throttled: when the destination may be asked again
+};
+
+// Permission to send, shared by every sync and worker of a destination. Returns how long to wait before `requests` more
+// may start (zero: now). The run worker implements it over a table; unit tests with a counter.
+class RateGate {
+public:
+	virtual ~RateGate() = default;
+	virtual std::chrono::milliseconds acquire(std::chrono::steady_clock::time_point now) = 0;
+	virtual void throttled(std::chrono::milliseconds wait) = 0; // tell the others
+};
+
+class Delivery {
+public:
+	using Clock = std::chrono::steady_clock;
+
+	Delivery(DeliveryOptions options, OperationMap operations, Client &client, Transport &transport, RateGate &gate,
+	         std::function<double()> random /* uniform in [0,1) */);
+	~Delivery();
+
+	// Hands over the next record. Additions and changes first, removals after them; end() after the last one.
+	void offer(Record record);
+	void end();
+	bool wants_more() const; // false while the window (records and bytes) is full
+
+	// Does what can be done now: reads finished transfers, starts new ones. Call after every wake-up.
+	void step(Clock::time_point now, std::chrono::system_clock::time_point wall);
+	// When step() should be called again even if no transfer finishes; nullopt: only transfers can move it.
+	std::optional<Clock::time_point> next_step() const;
+
+	std::vector<Settled> take_settled();
+	std::vector<Exchange> take_exchanges();
+	std::uint64_t requests() const; // sent so far, retries included
+
+	void cancel();  // nothing new is sent; what is in flight is settled, the rest is aborted
+	bool finished() const;
+	const std::optional<Failure> &failure() const;
+
+private:
+	struct State;
+	std::unique_ptr<State> state_;
+};
+
+} // namespace courier
