@@ -1,7 +1,8 @@
 \echo Use "CREATE EXTENSION pg_courier" to load this file. \quit
 
--- Schemas. `courier` is the manual: what users may call and look at. Everything else stays out of their way.
+-- Schemas. All by plain CREATE: a schema somebody made before is never taken over. `courier` is the manual: what users may call and look at. Everything else stays out of their way.
 
+CREATE SCHEMA courier;
 COMMENT ON SCHEMA courier IS 'pg_courier: functions and views. \df+ courier.* and \dv+ courier.* are the manual';
 
 CREATE SCHEMA courier_internal;

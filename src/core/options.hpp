@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+namespace courier {
+
+// "20%" or a count.
+struct Threshold {
+	std::optional<double> share;
+	std::optional<std::uint64_t> count;
+	bool exceeded(std::uint64_t value, std::uint64_t total) const;
+};
+
+enum class LogRequests { none, failed, all };
+enum class LogRecords { none, failed, all, payload };
+
+// Engine settings of a sync (interface.md, "options"). Every key is optional; unknown keys and bad values are Errors
+// (22023) that name the option and what is allowed.
+struct SyncOptions {
+	std::size_t batch_size = 0;  // 0: the destination's
+	std::size_t concurrency = 0; // 0: the destination's
+	std::optional<double> requests_per_second;
+	std::chrono::milliseconds timeout {30000};
+	int max_attempts = 5;
+	bool changed_fields_only = false;
+	std::optional<Threshold> max_removed; // unset: 50% of a snapshot of 1,000 or more
+	std::optional<Threshold> max_changes;
+	Threshold max_rejected {0.9, {}};
+	std::chrono::milliseconds max_wait {15 * 60 * 1000};
+	bool remove_despite_null_keys = false; // null_keys = remove
+	std::optional<std::string> remember;   // interval as text, for events and insert mode
+	std::string time_zone = "UTC";
+	LogRequests log_requests = LogRequests::failed;
+	LogRecords log_records = LogRecords::all;
+	std::optional<std::string> retention; // interval as text
+	int workers = 1;
+};
+
+SyncOptions parse_options(const nlohmann::json &options);
+
+} // namespace courier
