@@ -19,6 +19,7 @@ enum class Verdict { accepted, exists, missing, rejected, split, retry, throttle
 struct RecordVerdict {
 	Verdict verdict = Verdict::accepted;
 	bool bad_answer = false; // the answer does not fit its mapper: retry where idempotent, then rejected with bad_answer
+	bool whole = false;      // said of the request, no record was named: of several rejected like this, bisect (or unknown)
 	std::string code;        // the destination's own code, or ours (bad_path_value, bad_answer, ...)
 	std::string message;
 	std::string remote_id;
@@ -47,6 +48,11 @@ public:
 
 	virtual Limits limits(Operation operation) const = 0;
 	virtual bool has(Operation operation) const = 0; // is there a request for it
+	// The operation to ask for when `wanted` is wanted for a record with this change (upsert may be served by insert and
+	// update; a message may exist for one change only). nullopt: nothing serves it.
+	virtual std::optional<Operation> serves(Operation wanted, Change /* change */) const {
+		return has(wanted) ? std::optional(wanted) : std::nullopt;
+	}
 
 	// A request that must be answered before any other (a token). nullopt: none needed now.
 	virtual std::optional<Request> authorize(std::chrono::system_clock::time_point now) = 0;

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 namespace courier {
 
-// "20%" or a count.
+// "20%" or a count. Exceeded by more than that, not by exactly that.
 struct Threshold {
 	std::optional<double> share;
 	std::optional<std::uint64_t> count;
@@ -17,6 +19,8 @@ struct Threshold {
 
 enum class LogRequests { none, failed, all };
 enum class LogRecords { none, failed, all, payload };
+// For schedules "after <sync>": which end of that sync keeps this one from being started.
+enum class StopOn { failed, warning, never };
 
 // Engine settings of a sync (interface.md, "options"). Every key is optional; unknown keys and bad values are Errors
 // (22023) that name the option and what is allowed.
@@ -38,8 +42,13 @@ struct SyncOptions {
 	LogRecords log_records = LogRecords::all;
 	std::optional<std::string> retention; // interval as text
 	int workers = 1;
+	StopOn stop_on = StopOn::failed;
 };
 
 SyncOptions parse_options(const nlohmann::json &options);
+
+// The allowed name that `name` is most likely a misspelling of (letters missing, extra, wrong or exchanged); empty when
+// none is close. For hints.
+std::string_view nearest_name(std::string_view name, std::span<const std::string_view> allowed);
 
 } // namespace courier

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/record.hpp"
+
+namespace courier {
+
+// What delivery remembers about a record while it is under way, so that it goes back as it came.
+struct Trail {
+	Change offered = Change::added; // the record's own change moves when the destination says `exists` or `missing`
+	bool existed = false;           // was sent again as changed
+	bool missed = false;            // was sent again as added
+	std::size_t key_length = 0;     // of the idempotency key as it was offered
+};
+
+// Records that travel in one request. Records and trails stand side by side, because a client renders a span of records.
+struct Batch {
+	Change change = Change::added;
+	std::vector<Record> records;
+	std::vector<Trail> trails;
+	int attempts = 0;        // answered attempts that count against max_attempts
+	bool first_half = false; // of a refused batch, whose other half is the last of `then`
+	std::vector<Batch> then; // what a bisection still has to send, last one first, once this batch is done with
+
+	std::size_t size() const { return records.size(); }
+	void add(Record record, Trail trail) {
+		records.push_back(std::move(record));
+		trails.push_back(trail);
+	}
+};
+
+// Bytes of text that a record holds; what it was offered with, so that taking it away again comes out even.
+std::size_t text_size(const Record &record);
+// What a record is expected to add to a request body.
+std::size_t body_estimate(const Record &record);
+std::size_t body_estimate(const Batch &batch);
+
+// Moves the records at `indexes` (ascending) out of `from` into a batch of their own; `from` is left with holes.
+Batch pick(Batch &from, std::span<const std::size_t> indexes);
+// Both halves, the first one the smaller when they differ. Attempts start anew: these are other requests.
+std::pair<Batch, Batch> halve(Batch batch);
+
+// Records that wait for their first request (or for their first one as another change), and how they are cut into
+// batches. A batch holds one kind of change, and records that were rejected before never share one with good ones: a bad
+// record costs its batch extra requests, and the good ones should not wait for that.
+class Batcher {
+public:
+	// At most so many records and so many bytes of rendered body for this kind of change.
+	void limit(Change change, std::size_t records, std::size_t bytes);
+	void push(Record record, Trail trail);
+
+	// Is there a batch to take? Full ones always are; with `flush` also the others, because nothing will be added to them.
+	bool can_take(bool removals, bool flush) const;
+	std::optional<Batch> take(bool removals, bool flush);
+	// A rendered body was over the limit: the encoding needs more than the estimate. Cut smaller from now on.
+	void overflowed(Change change, std::size_t estimated, std::size_t rendered);
+
+	bool empty() const;
+	std::vector<Batch> take_all(); // whatever is left, for a run that stops
+
+private:
+	struct Parcel {
+		Record record;
+		Trail trail;
+	};
+	struct Limit {
+		std::size_t records = 1;
+		std::size_t bytes = 1 << 20; // estimated; smaller than declared once a body came out larger than its estimate
+		std::size_t declared_bytes = 1 << 20;
+	};
+	struct Queue {
+		std::deque<Parcel> parcels;
+		std::size_t bytes = 0; // estimated
+	};
+
+	static constexpr std::size_t kinds = 6; // added, changed, removed; each good and known bad
+	static std::size_t kind(Change change, bool known_bad);
+	static Change change_of(std::size_t kind);
+	bool full(std::size_t kind) const;
+	std::optional<std::size_t> choose(bool removals, bool flush) const;
+	Batch cut(std::size_t kind, const Limit &limit);
+
+	std::array<Queue, kinds> queues_;
+	std::array<Limit, 3> limits_;
+};
+
+} // namespace courier

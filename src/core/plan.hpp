@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace courier {
+
+// The SQL of a run, as pure functions from text to text. Everything here runs as the sync's owner.
+//
+// Names of destination fields never become SQL identifiers: expressions are numbered by position and names are attached
+// when the JSON is written. Scratch and snapshot tables have these columns (plan.cpp tells why):
+//
+//   snapshot_<sync>   k [k1..kn] h s mh mv p r t     what the destination has accepted
+//   run_<run>_cur     k h x mh ho d                  the model now, staged
+//   run_<run>_dif     k op                           keys that differ
+//   run_<run>_chg     k [k1..kn] op phase former h mh mv origin key pk rec size   what will be sent, in sending order
+//   run_<run>_rej     key h outcome origin due       what was refused before
+//   run_<run>_inv     reason key pk copies           rows that cannot be used
+
+struct PlanKey {
+	std::string name;      // column of the model
+	std::string type;      // as format_type writes it
+	std::string base_type; // the same below domains
+};
+
+struct PlanField {
+	std::string name;       // destination field; dots nest
+	std::string expression; // SQL over the model's columns
+	std::string type;
+	bool compared = true;     // reads a column, is tracked, and is sent always
+	bool reads_column = true; // false: a constant or a run variable
+	bool omit_null = false;
+	bool insert_only = false; // sent with added records alone
+	bool match = false;
+};
+
+// What the hashes in a snapshot were made with. Kept with the sync as JSON; a difference starts the side-by-side comparison.
+struct PlanFormat {
+	std::vector<PlanKey> key;
+	std::vector<PlanField> fields; // only the compared ones
+	std::vector<std::string> match;
+};
+
+enum class KeyForm { plain, folded };
+
+struct Plan {
+	int sync_id = 0;
+	std::int64_t run_id = 0;
+	std::string relation; // quoted, qualified
+	std::string alias;    // quoted
+	std::string seed;     // uuid text
+	std::vector<PlanKey> key;
+	std::vector<PlanField> fields;
+
+	bool compare_changes = true;    // false: mode insert and events, where an accepted key is never looked at again
+	bool keep_left = false;         // keys that leave the model stay in the snapshot, marked, so that they are not sent twice
+	bool keep_payload = false;      // the accepted payload stands in the snapshot
+	bool read_snapshot = false;     // requests need what the snapshot knows: remote id, previous match values, payload
+	bool send_removals = false;
+	bool clear_removals = false;    // removed records carry every field, null but for the match fields
+	bool removal_payload = false;   // removed records carry the accepted payload (notifications)
+	bool rename_by_removal = false; // a changed match value is told as a removal and an addition
+	bool resend = false;            // resync = full
+	bool has_rejected = false;      // run_rej is not empty
+	const PlanFormat *former = nullptr; // set: the snapshot's hashes were made with another form; both are evaluated
+	bool former_lost = false;           // ... which cannot be evaluated any more: every record is sent
+	std::string only_key;               // set: a run of one record (courier.test_record), the key as JSON
+	bool only_removed = false;          // ... told as removed
+
+	KeyForm key_form() const;
+	bool keep_match() const;  // the match fields are not the key itself: their accepted values are kept
+	bool check_match() const; // a match value may be missing
+};
+
+KeyForm key_form(const std::vector<PlanKey> &key);
+bool same_format(const PlanFormat &a, const PlanFormat &b);
+PlanFormat format_of(const Plan &plan);
+
+std::string quote_identifier(std::string_view name);
+std::string quote_literal(std::string_view text);
+
+std::string snapshot_table(int sync_id); // courier_data.snapshot_7
+std::string scratch_table(std::int64_t run_id, std::string_view suffix);
+
+std::string create_snapshot(const Plan &plan);
+std::string stage(const Plan &plan);           // makes cur
+std::string create_rejected(const Plan &plan); // makes rej, empty
+std::string compare(const Plan &plan);         // makes dif
+std::string create_changes(const Plan &plan);  // makes chg and inv, empty
+std::string build_changes(const Plan &plan);   // added and changed, with payloads; as many rows as dif has, or keys are not unique
+std::string build_removals(const Plan &plan);
+
+// Rows that cannot be used. Each returns or removes; inv keeps reason, key, pk, copies.
+std::string count_rows(const Plan &plan);        // rows, NULL keys, missing match values
+std::string note_shared_matches(const Plan &plan);
+std::string drop_shared_matches(const Plan &plan);
+std::string note_duplicates(const Plan &plan);
+std::string drop_duplicates(const Plan &plan);
+std::string note_null_keys(const Plan &plan);    // at most 1,000
+std::string note_null_matches(const Plan &plan); // at most 1,000
+
+std::string drop_held_removals(const Plan &plan); // the match value is still held by another record
+std::string forget_removed(const Plan &plan);     // keys that leave the snapshot, or are marked, without a request
+std::string recall_left(const Plan &plan);        // keys that were marked as left and are back
+std::string forget_left(const Plan &plan);        // $1 interval
+std::string add_rename_removals(const Plan &plan);
+std::string mark_renamed(const Plan &plan);
+std::string adopt_hashes(const Plan &plan);       // rows that have not changed receive the hash of the present form
+std::string adopt_matches(const Plan &plan);      // and their match values
+std::string stale_rejected(const Plan &plan);     // keys in rej that no difference mentions any more
+std::string baseline_remove(const Plan &plan);
+std::string baseline_fill(const Plan &plan);
+std::string count_changes(const Plan &plan);      // added, changed, removed in chg that are due
+
+std::string page(const Plan &plan);            // $1 tid after, $2 tid below, $3 bytes, $4 origin run
+std::string settle_accepted(const Plan &plan); // $1 tid[], $2 text[] remote ids
+std::string settle_skipped(const Plan &plan);  // $1 tid[]
+std::string settle_removed(const Plan &plan);  // $1 tid[]
+std::string accepted(const Plan &plan);        // what the destination has accepted, a JSON text a row
+
+} // namespace courier

@@ -1,0 +1,128 @@
+#include "destinations/registry.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "destinations/declarative.hpp"
+#include "destinations/http.hpp"
+
+namespace courier {
+
+std::vector<BuiltinType> builtin_types() {
+	return {{"http", http_description}};
+}
+
+bool is_builtin(std::string_view name) {
+	auto types = builtin_types();
+	return std::any_of(types.begin(), types.end(), [&](auto &type) { return type.name == name; });
+}
+
+std::unique_ptr<Client> make_client(const ClientSettings &settings) {
+	if (settings.definition.is_null() && !is_builtin(settings.type))
+		throw Error("42704", "destination type \"" + settings.type + "\" does not exist");
+	Definition definition = definition_of(settings);
+	for (auto &[name, spec] : definition.secrets)
+		if (spec.required && !settings.secrets.contains(name))
+			throw Error("55000", "destination \"" + settings.destination + "\" lacks the secret \"" + name + "\"", {},
+			            "SELECT courier.alter_destination('" + settings.destination + "', secrets => '{\"" + name +
+			                "\": {\"file\": \"...\"}}')");
+	return std::make_unique<DeclarativeClient>(std::move(definition), settings);
+}
+
+http::TlsSettings tls_settings(const ClientSettings &settings) {
+	http::TlsSettings tls;
+	if (settings.config.is_object() && settings.config.contains("tls") && settings.config["tls"].is_object()) {
+		tls.ca_pem = settings.config["tls"].value("ca", "");
+		tls.client_certificate_pem = settings.config["tls"].value("client_certificate", "");
+	}
+	if (auto key = settings.secrets.find("client_key"); key != settings.secrets.end())
+		tls.client_key_pem = key->second;
+	return tls;
+}
+
+std::string type_description(const std::string &name) {
+	for (auto &type : builtin_types())
+		if (type.name == name)
+			return type.describe().value("description", "");
+	return {};
+}
+
+namespace {
+
+nlohmann::ordered_json describe_keys(const std::map<std::string, KeySpec> &keys) {
+	auto out = nlohmann::ordered_json::object();
+	for (auto &[name, key] : keys) {
+		auto &entry = out[name] = nlohmann::ordered_json::object();
+		if (key.required)
+			entry["required"] = true;
+		if (!key.description.empty())
+			entry["description"] = key.description;
+		if (key.default_value)
+			entry["default"] = nlohmann::ordered_json(*key.default_value);
+		if (!key.allowed.empty())
+			entry["enum"] = nlohmann::ordered_json(nlohmann::json(key.allowed));
+	}
+	return out;
+}
+
+nlohmann::ordered_json operation_names(const Requests &requests) {
+	auto out = nlohmann::ordered_json::array();
+	for (auto &[key, spec] : requests)
+		out.push_back(key);
+	return out;
+}
+
+nlohmann::ordered_json describe_limits(const LimitSpec &limits) {
+	auto out = nlohmann::ordered_json::object();
+	if (limits.batch_size)
+		out["batch_size"] = *limits.batch_size;
+	if (limits.batch_bytes)
+		out["batch_bytes"] = *limits.batch_bytes;
+	if (limits.concurrency)
+		out["concurrency"] = *limits.concurrency;
+	return out;
+}
+
+} // namespace
+
+nlohmann::ordered_json describe_type(const std::string &name, const nlohmann::ordered_json &json) {
+	if (json.is_null()) {
+		for (auto &type : builtin_types())
+			if (type.name == name)
+				return type.describe();
+		throw Error("42704", "destination type \"" + name + "\" does not exist");
+	}
+	Definition definition = read_definition(name, json);
+	nlohmann::ordered_json out = {{"description", definition.description},
+	                              {"sync_types", definition.sync_types},
+	                              {"modes", definition.modes},
+	                              {"operations", operation_names(definition.requests)}};
+	auto &objects = out["objects"] = nlohmann::ordered_json::object();
+	for (auto &object : definition.objects)
+		objects[object.name] = {{"description", object.description},
+		                        {"sync_types", object.sync_types},
+		                        {"modes", object.modes},
+		                        {"operations", operation_names(requests_for(definition, object.name))},
+		                        {"limits", describe_limits(object.limits)}};
+	out["limits"] = describe_limits(definition.limits);
+	out["config"] = describe_keys(definition.config);
+	out["sync_config"] = describe_keys(definition.sync_config);
+	auto &secrets = out["secrets"] = nlohmann::ordered_json::object();
+	for (auto &[secret, spec] : definition.secrets)
+		secrets[secret] = {{"required", spec.required}, {"description", spec.description}};
+	out["options"] = definition.options;
+	out["docs"] = definition.docs;
+	return out;
+}
+
+nlohmann::json merged_options(const nlohmann::json &definition, const nlohmann::json &options) {
+	nlohmann::json merged = nlohmann::json::object();
+	if (definition.is_object() && definition.contains("options") && definition["options"].is_object())
+		merged = definition["options"];
+	if (options.is_object())
+		for (auto &[key, value] : options.items())
+			merged[key] = value;
+	return merged;
+}
+
+} // namespace courier

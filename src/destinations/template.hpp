@@ -1,0 +1,126 @@
+#pragma once
+
+// Templates of requests: "/contacts/{{ id }}". A template is compiled once, against the names that exist (a Scope), and
+// then appends to one string per request. The record is never parsed into a document: a placeholder is a raw slice of the
+// record's JSON text, so a number of 40 digits leaves as it came.
+//
+// A placeholder that stands alone in a JSON body keeps its JSON type; a field that the record does not have (a field
+// that is omitted when null, or not among the changed ones) takes its member with it, so it is never sent as null.
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/record.hpp"
+
+namespace courier {
+
+enum class Source {
+	field,
+	record,
+	records,
+	key,
+	key_column,
+	previous,
+	remote_id,
+	change,
+	operation,
+	idempotency_key,
+	constant
+};
+
+// {{ x | base64 }}: a closed list. Every one takes text and gives text.
+enum class Pipe { text, json_text, base64, sha256, lower, upper, trim, digits, url, xml };
+
+struct Placeholder {
+	Source source = Source::constant;
+	std::vector<std::string> path; // of field, key_column, previous
+	std::string name;              // as it was written, for messages
+	std::string constant;          // JSON text: config, secret, run_id, sync, object
+	std::vector<Pipe> pipes;
+};
+
+// The names that a template may use, and where it stands.
+struct Scope {
+	std::string where;                               // "requests.upsert.path", for messages
+	std::optional<std::vector<std::string>> fields;  // mapped fields; nullopt: not known yet, any name may be one
+	std::optional<std::vector<std::string>> removed; // what a removal's record has, where this request serves removals
+	std::optional<std::vector<std::string>> key;     // primary key columns; nullopt: not known
+	std::map<std::string, nlohmann::json> config;    // {{ config.x }}
+	std::map<std::string, std::string> secrets;      // {{ secret.x }}, only in what the destination's owner wrote
+	bool secrets_allowed = false;
+	bool constants_only = false; // base_url, auth: nothing of a record
+	std::string run_id, sync, object;
+};
+
+struct RenderInput {
+	std::span<const Record> batch;
+	std::span<const std::size_t> records; // the members of the batch that {{ records }} holds
+	const Record *record = nullptr;       // the one that the other names speak of
+	Operation operation = Operation::upsert;
+	std::string_view idempotency_key;
+};
+
+// Thrown by append(): this record cannot be rendered (bad_path_value, unknown_remote_id, bad_header_value).
+struct Unrenderable {
+	std::string code, message;
+};
+
+enum class Context { path, query, header, text, json_string };
+
+class TextTemplate {
+public:
+	TextTemplate() = default;
+	TextTemplate(std::string_view text, const Scope &scope, Context context);
+
+	void append(std::string &out, const RenderInput &input) const;
+	std::string render(const RenderInput &input) const;
+	bool constant() const;
+	bool uses(Source source) const;
+	// True when the template is one placeholder and nothing else, and that is null or absent now.
+	bool is_null(const RenderInput &input) const;
+
+private:
+	struct Part {
+		std::string literal;
+		std::optional<Placeholder> placeholder;
+	};
+	std::vector<Part> parts_;
+	Context context_ = Context::text;
+	friend class JsonTemplate;
+};
+
+class JsonTemplate {
+public:
+	JsonTemplate() = default;
+	JsonTemplate(const nlohmann::ordered_json &document, const Scope &scope);
+
+	void append(std::string &out, const RenderInput &input) const;
+	bool uses(Source source) const;
+	bool is_array() const { return root_.kind == Node::Kind::array; }
+	std::size_t elements() const { return root_.children.size(); }
+	void append_element(std::size_t index, std::string &out, const RenderInput &input) const;
+
+private:
+	struct Node {
+		enum class Kind { literal, value, text, object, array } kind = Kind::literal;
+		std::string literal;            // JSON text; of a member: nothing
+		Placeholder value;              // kind value
+		TextTemplate text;              // kind text
+		std::vector<std::string> names; // kind object: JSON text of the member names
+		std::vector<Node> children;
+	};
+	static Node compile(const nlohmann::ordered_json &value, const Scope &scope);
+	static void append(const Node &node, std::string &out, const RenderInput &input);
+	static bool uses(const Node &node, Source source);
+	Node root_;
+};
+
+// The placeholder that the whole text consists of.
+std::optional<Placeholder> only_placeholder(std::string_view text, const Scope &scope);
+
+} // namespace courier

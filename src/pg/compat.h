@@ -1,0 +1,76 @@
+#pragma once
+
+// Every difference between server versions (15 to 18). No other file may test PG_VERSION_NUM.
+
+#if PG_VERSION_NUM < 150000
+#error "pg_courier needs PostgreSQL 15 or later"
+#endif
+
+extern "C" {
+#include "common/base64.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+}
+
+namespace courier::pg {
+
+// The transaction's number in this backend: tells two transactions of one session apart.
+inline LocalTransactionId local_transaction_id() {
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
+#endif
+}
+
+// Bytes written, or -1.
+inline int encode_base64(const char *source, int length, char *out, int room) {
+#if PG_VERSION_NUM >= 180000
+	return pg_b64_encode(reinterpret_cast<const uint8 *>(source), length, out, room);
+#else
+	return pg_b64_encode(source, length, out, room);
+#endif
+}
+
+// Tree walkers. Up to 15 the callback is declared without parameters, which C++ takes at its word.
+using TreeWalker = bool (*)(Node *node, void *context);
+
+inline bool walk_expression(Node *node, TreeWalker walker, void *context) {
+#if PG_VERSION_NUM >= 160000
+	return expression_tree_walker(node, walker, context);
+#else
+	return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), context);
+#endif
+}
+
+inline bool walk_query(Query *query, TreeWalker walker, void *context) {
+#if PG_VERSION_NUM >= 160000
+	return query_tree_walker(query, walker, context, 0);
+#else
+	return query_tree_walker(query, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), context, 0);
+#endif
+}
+
+inline bool walk_raw(Node *node, TreeWalker walker, void *context) {
+#if PG_VERSION_NUM >= 160000
+	return raw_expression_tree_walker(node, walker, context);
+#else
+	return raw_expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)),
+	                                  context);
+#endif
+}
+
+} // namespace courier::pg
+
+#if PG_VERSION_NUM >= 170000
+#define COURIER_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define COURIER_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define COURIER_OWNS_DATABASE(database, role) object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define COURIER_OWNS_DATABASE(database, role) pg_database_ownercheck(database, role)
+#endif
