@@ -119,7 +119,9 @@ SELECT courier.alter_destination('regress_crm', reset => '{description}');
 
 -- A role that owns something cannot be dropped
 RESET ROLE;
+\set VERBOSITY terse
 DROP ROLE regress_objects_alice;
+\set VERBOSITY default
 
 -- A copy comes up paused
 UPDATE courier_internal.sync SET epoch = gen_random_uuid() WHERE name LIKE 'regress%';

@@ -401,6 +401,7 @@ CREATE FUNCTION courier_internal.activate_sync(sync courier_internal.sync) RETUR
     AS $$
 DECLARE
     changed boolean;
+    kept bigint := 0;
     missing text;
 BEGIN
     UPDATE courier_internal.sync s
@@ -410,7 +411,15 @@ BEGIN
        AND (s.paused OR s.epoch <> i.epoch OR s.database_oid <> d.oid);
     changed := FOUND;
 
-    INSERT INTO courier_internal.sync_state AS t (sync_id, next_run_at) VALUES (sync.sync_id, courier_internal.first_due(sync.schedule))
+    -- The state is not dumped but snapshots are, and guards such as max_removed go by their size. The table is its owner's, so he counts.
+    IF NOT EXISTS (SELECT FROM courier_internal.sync_state t WHERE t.sync_id = sync.sync_id)
+        AND courier_internal.relation_oid('courier_data', 'snapshot_' || sync.sync_id) IS NOT NULL AND courier_internal.role_oid(sync.owner) IS NOT NULL THEN
+        SELECT q.line::bigint INTO kept
+          FROM courier_internal.query_as(courier_internal.role_oid(sync.owner), 'pg_catalog', 'UTC',
+                   format('SELECT pg_catalog.count(*)::text FROM courier_data.%I', 'snapshot_' || sync.sync_id)) AS q (line);
+    END IF;
+    INSERT INTO courier_internal.sync_state AS t (sync_id, next_run_at, snapshot_records)
+    VALUES (sync.sync_id, courier_internal.first_due(sync.schedule), kept)
     ON CONFLICT ON CONSTRAINT sync_state_pkey DO UPDATE SET next_run_at = EXCLUDED.next_run_at
      WHERE changed AND (t.next_run_at IS NULL OR t.next_run_at < now());
 

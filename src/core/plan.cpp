@@ -400,6 +400,26 @@ std::string create_snapshot(const Plan &plan) {
 	       key_definitions(plan) + ") WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05)";
 }
 
+std::vector<std::string> convert_snapshot(const Plan &plan, const std::vector<PlanKey> &former) {
+	std::string old = scratch_table(plan.run_id, "old");
+	bool was_plain = key_form(former) == KeyForm::plain;
+	std::vector<std::string> values;
+	for (std::size_t i = 0; i < plan.key.size(); i++)
+		values.push_back("o." + (was_plain ? std::string("k") : "k" + std::to_string(i + 1)) + "::" + plan.key[i].type);
+	std::string k = plan.key_form() == KeyForm::plain ? values[0] : folded(plan, values);
+	std::string columns;
+	if (plan.key_form() == KeyForm::folded)
+		for (auto &value : values)
+			columns += ", " + value;
+	return {
+	    "ALTER TABLE " + snapshot(plan) + " RENAME TO " + old.substr(old.find('.') + 1),
+	    create_snapshot(plan),
+	    "INSERT INTO " + snapshot(plan) + " (k" + key_columns(plan, "") + ", h, s, mh, mv, p, r, t) SELECT " + k + columns +
+	        ", o.h, o.s, o.mh, o.mv, o.p, o.r, o.t FROM " + old + " o",
+	    "DROP TABLE " + old,
+	};
+}
+
 std::string stage(const Plan &plan) {
 	std::string columns = model_k(plan) + " AS k, " + record_hash(plan.seed, plan.fields, false) + " AS h";
 	columns += plan.check_match() ? ", CASE WHEN " + match_missing(plan) + " THEN 'm'::\"char\" END AS x"

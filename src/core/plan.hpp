@@ -85,6 +85,8 @@ std::string snapshot_table(int sync_id); // courier_data.snapshot_7
 std::string scratch_table(std::int64_t run_id, std::string_view suffix);
 
 std::string create_snapshot(const Plan &plan);
+// The statements that carry a snapshot over when the key columns have the same names and other types.
+std::vector<std::string> convert_snapshot(const Plan &plan, const std::vector<PlanKey> &former);
 std::string stage(const Plan &plan);           // makes cur
 std::string create_rejected(const Plan &plan); // makes rej, empty
 std::string compare(const Plan &plan);         // makes dif

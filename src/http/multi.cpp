@@ -217,11 +217,8 @@ struct Multi::State final : SocketOwner {
 		auto place = state->watch(fd);
 		if (!place)
 			return -1;
-		place->wanted = (what & CURL_POLL_REMOVE) == CURL_POLL_REMOVE ? 0
-		                : (what == CURL_POLL_IN      ? EPOLLIN
-		                   : what == CURL_POLL_OUT   ? EPOLLOUT
-		                   : what == CURL_POLL_INOUT ? EPOLLIN | EPOLLOUT
-		                                             : 0);
+		// CURL_POLL_REMOVE is a bit of its own: nothing is wanted then.
+		place->wanted = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
 		return state->update(fd, *place) ? 0 : -1;
 	}
 
@@ -284,6 +281,7 @@ struct Multi::State final : SocketOwner {
 			finished.push_back(std::move(done));
 		}
 		idle.clear();
+		deadline = never;
 		make_multi();
 	}
 
@@ -328,8 +326,7 @@ struct Multi::State final : SocketOwner {
 		auto &prepared = *idle.back();
 		prepared.prepare(id, std::move(request));
 		active.reserve(active.size() + 1);
-		idle.reserve(active.size() + 1); // so that coming back needs no memory
-		SignalsBlocked blocked;
+		idle.reserve(idle.size() + active.size() + 1); // so that coming back needs no memory
 		auto code = curl_multi_add_handle(multi.get(), prepared.handle());
 		if (code != CURLM_OK)
 			throw Error("58000", std::string("libcurl does not take a request: ") + curl_multi_strerror(code));
@@ -338,8 +335,10 @@ struct Multi::State final : SocketOwner {
 		idle.pop_back();
 	}
 
+	bool can_launch() const { return !waiting.empty() && active.size() < settings.max_host_connections; }
+
 	void launch_waiting() {
-		while (!waiting.empty() && active.size() < settings.max_host_connections) {
+		while (can_launch()) {
 			auto next = std::move(waiting.front());
 			waiting.pop_front();
 			try {
@@ -367,6 +366,7 @@ void Multi::on_activity() {
 	SignalsBlocked blocked;
 	epoll_event events[64];
 	for (int round = 0; round < most_rounds; ++round) {
+		state.launch_waiting(); // libcurl sets the timer to now for each, so they are under way in this round
 		int count = epoll_wait(state.epoll, events, 64, 0);
 		for (int i = 0; i < count; ++i) {
 			int fd = events[i].data.fd;
@@ -385,8 +385,7 @@ void Multi::on_activity() {
 			             (happened & EPOLLOUT ? CURL_CSELECT_OUT : 0) | (happened & EPOLLERR ? CURL_CSELECT_ERR : 0);
 			state.act(fd, action);
 		}
-		state.launch_waiting();
-		if (count < 64 && state.armed_for > State::Clock::now())
+		if (count < 64 && !state.can_launch() && state.armed_for > State::Clock::now())
 			break;
 	}
 }
@@ -397,10 +396,11 @@ void Multi::start(std::uint64_t id, Request request) {
 	auto ends = state.finished.size() + running() + 1;
 	if (state.finished.capacity() < ends)
 		state.finished.reserve(ends * 2); // here, so that an end is never lost for want of memory
-	if (state.waiting.empty() && state.active.size() < state.settings.max_host_connections)
-		state.launch(id, std::move(request));
-	else
-		state.waiting.push_back({id, std::move(request), State::Clock::now()});
+	// libcurl gets it in on_activity(), where signals are blocked anyway. Wakes up whoever waits for the descriptor.
+	auto now = State::Clock::now();
+	state.waiting.push_back({id, std::move(request), now});
+	if (state.can_launch() && state.armed_for > now)
+		state.arm(now);
 }
 
 std::vector<Finished> Multi::take_finished() {

@@ -47,12 +47,15 @@ struct Candidate {
 };
 
 // What a queued run must meet to be started now, given run r, sync s, state st (may be missing), installation i.
-// A test of one record goes through a pause: that is when one tests.
-const std::string startable = "(NOT s.paused OR r.test IS NOT NULL)"
-                              " AND s.epoch = i.epoch"
-                              " AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d"
-                              "                       WHERE d.datname = pg_catalog.current_database())"
-                              " AND (st.not_before IS NULL OR st.not_before <= pg_catalog.clock_timestamp())";
+// A test of one record goes through a pause: that is when one tests. The last condition is for a worker that has been at
+// work since before ALTER DATABASE ... SET pg_courier.enabled = off, which its own setting does not tell.
+const std::string startable =
+    "(NOT s.paused OR r.test IS NOT NULL) AND s.epoch = i.epoch"
+    " AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+    " AND (st.not_before IS NULL OR st.not_before <= pg_catalog.clock_timestamp())"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting d, pg_catalog.unnest(d.setconfig) c (setting)"
+    "                  WHERE d.setdatabase = s.database_oid AND d.setrole = 0 AND c.setting LIKE 'pg\\_courier.enabled=%'"
+    "                    AND NOT pg_catalog.split_part(c.setting, '=', 2)::boolean)";
 
 const std::string run_and_sync = " FROM courier_internal.run r"
                                  " JOIN courier_internal.sync s ON s.sync_id = r.sync_id"

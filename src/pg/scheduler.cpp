@@ -65,7 +65,9 @@ public:
 	void run();
 
 private:
-	bool pass(); // false: there is no extension
+	enum class Found { extension, no_extension, other_settings };
+	Found pass();
+	std::string database_settings();
 	void recover_all();
 	void queue_due();
 	void queue_due_sync(int32 sync_id);
@@ -89,6 +91,7 @@ private:
 	std::set<int64> fresh_;                 // queued by this pass: nobody started a worker
 	std::map<int64, TimestampTz> started_;  // workers that may not have claimed yet
 	std::set<std::string> said_;            // problems that are in the log
+	std::optional<std::string> settings_;   // of the database, when this process began
 };
 
 // What goes wrong with one sync is that sync's problem. The transaction of `work` is aborted by the time it is caught here.
@@ -130,8 +133,14 @@ void Scheduler::run() {
 		}
 		shared::begin_pass(database_, generation_);
 		call_postgres([] { pgstat_report_activity(STATE_RUNNING, "looking for work"); });
-		if (!pass()) {
+		const Found found = pass();
+		if (found == Found::no_extension) {
 			if (shared::leave(database_, generation_, shared::DatabaseState::no_extension, shared::never))
+				return;
+			continue;
+		}
+		if (found == Found::other_settings) { // the launcher starts another one at once
+			if (shared::leave(database_, generation_, shared::DatabaseState::idle, now_))
 				return;
 			continue;
 		}
@@ -153,7 +162,21 @@ void Scheduler::wait() {
 	});
 }
 
-bool Scheduler::pass() {
+// What ALTER DATABASE ... SET says. It reaches only sessions that begin, so a scheduler that lives on has the old values
+// (of pg_courier.enabled, of all things).
+std::string Scheduler::database_settings() {
+	Spi spi;
+	const Rows rows = spi_execute("SELECT setconfig::text FROM pg_catalog.pg_db_role_setting WHERE setrole = 0"
+	                              "   AND setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d"
+	                              "                            WHERE d.datname = pg_catalog.current_database()))"
+	                              " ORDER BY setdatabase");
+	std::string all;
+	for (std::size_t row = 0; row < rows.size(); row++)
+		all += std::string(rows.text(row, 0)) + "\n";
+	return all;
+}
+
+Scheduler::Found Scheduler::pass() {
 	now_ = GetCurrentTimestamp();
 	next_due_ = shared::never;
 	busy_ = false;
@@ -162,13 +185,17 @@ bool Scheduler::pass() {
 	{
 		Transaction transaction;
 		extension = lock_extension(false);
+		const std::string settings = database_settings();
 		transaction.commit();
+		if (settings_ && *settings_ != settings)
+			return Found::other_settings;
+		settings_ = settings;
 	}
 	if (extension == ExtensionLock::no_extension)
-		return false;
+		return Found::no_extension;
 	if (extension == ExtensionLock::busy) {
 		busy_ = true; // look again when DROP or ALTER EXTENSION is through
-		return true;
+		return Found::extension;
 	}
 	if (now_ >= housekept_at_ + keeps_house_every) {
 		keep_house();
@@ -180,7 +207,7 @@ bool Scheduler::pass() {
 		isolated("look for due syncs", [&] { queue_due(); });
 	isolated("start queued runs", [&] { start_queued(); });
 	isolated("plan its next visit", [&] { plan_next(); });
-	return true;
+	return Found::extension;
 }
 
 void Scheduler::recover_all() {

@@ -194,17 +194,18 @@ std::string progress_text(const Look &run) {
 	return text;
 }
 
-// A NOTICE when there is something new to say, about once a second.
+// A NOTICE when the status changes, and while it does not, once a second where there is something new to say.
 class Reporter {
 public:
 	void report(std::int64_t run_id, const Look &run) {
 		const TimestampTz now = GetCurrentTimestamp();
-		if (now < next_at_)
+		if (now < next_at_ && run.status == status_)
 			return;
 		std::string text = progress_text(run);
 		if (text == last_)
 			return;
 		last_ = std::move(text);
+		status_ = run.status;
 		next_at_ = now + notice_every;
 		call_postgres([&] {
 			ereport(NOTICE, (errmsg("run %lld: %s", static_cast<long long>(run_id), last_.c_str())));
@@ -212,7 +213,7 @@ public:
 	}
 
 private:
-	std::string last_;
+	std::string last_, status_;
 	TimestampTz next_at_ = 0;
 };
 

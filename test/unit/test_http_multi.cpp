@@ -592,6 +592,32 @@ TEST(HttpCancel, DestroyedWhileRunning) {
 	driver.run(50ms);
 }
 
+TEST(HttpCancel, LeavesNoDescriptor) {
+	auto count = [] {
+		auto folder = std::filesystem::directory_iterator("/proc/self/fd");
+		return std::distance(begin(folder), end(folder));
+	};
+	Server server(Server::always(200));
+	{ Driver warm_up; } // what libcurl opens once
+	auto client_side = [&] { // of the descriptors here, those of the server's threads close a moment later
+		for (int i = 0; i < 100; ++i) {
+			Driver driver;
+			for (int k = 0; k < 5; ++k)
+				driver.start(make_request(server.url()));
+			if (i % 2 == 0)
+				driver.run();
+			else
+				driver.multi.on_activity();
+		}
+	};
+	auto before = count();
+	client_side();
+	auto after = count();
+	for (int i = 0; i < 200 && (after = count()) > before + 2; ++i)
+		std::this_thread::sleep_for(10ms);
+	EXPECT_LE(after, before + 2);
+}
+
 TEST(HttpSignals, BlockedInResolverThreadsAndNowhereElse) {
 	auto threads = [] {
 		std::vector<std::string> found;

@@ -1,0 +1,341 @@
+#include "pg/comparison.hpp"
+
+#include "destinations/operations.hpp"
+#include "pg/fault.hpp"
+#include "pg/spi.hpp"
+
+// The statements are core/plan.hpp; this file knows their order, and who may run which: what touches model, mapping,
+// snapshot or scratch tables runs as the sync's owner, what touches courier_internal as the extension's owner. Values pass
+// from one world to the other as parameters of built-in types, never by a statement that reads both.
+
+namespace courier::pg {
+
+namespace {
+
+constexpr int page_rows = 5000;
+
+// Sort and merge over narrow tuples: cache-sized runs beat a large work_mem, and neither a hash join nor an index scan in
+// key order keeps up (doc/architecture.md, "Finding changes"). Only around our own statement, never around the user's view.
+std::vector<std::pair<std::string, std::string>> merge_settings() {
+	return {{"enable_hashjoin", "off"},  {"enable_nestloop", "off"},  {"enable_indexscan", "off"},
+	        {"enable_bitmapscan", "off"}, {"work_mem", "64MB"}};
+}
+
+std::int64_t run_as_owner(const RunDefinition &run, const std::string &sql,
+                          std::vector<std::pair<std::string, std::string>> settings = {}) {
+	UserContext context(run.as_owner(std::move(settings)));
+	return static_cast<std::int64_t>(spi_execute(sql).processed());
+}
+
+// Copies what was refused before into the run's scratch, page by page: the owner may not read courier_internal.
+void copy_rejected(RunDefinition &run) {
+	{
+		UserContext context(run.as_owner());
+		spi_execute(create_rejected(run.plan));
+	}
+	std::string after;
+	bool first = true;
+	for (;;) {
+		Rows rows = spi_execute("SELECT key, hash, outcome, origin_run_id, next_attempt_at FROM courier_internal.rejected"
+		                        " WHERE sync_id = $1 AND ($3 OR key > $2) ORDER BY key LIMIT $4",
+		                        run.sync_id, after, first, page_rows);
+		if (rows.empty())
+			return;
+		first = false;
+		run.plan.has_rejected = true;
+		std::vector<std::string> keys, outcomes;
+		std::vector<std::optional<Uuid>> hashes;
+		std::vector<std::int64_t> origins;
+		std::vector<std::optional<Timestamptz>> due;
+		for (std::size_t row = 0; row < rows.size(); row++) {
+			keys.push_back(rows.get<std::string>(row, 0));
+			hashes.push_back(rows.get<std::optional<Uuid>>(row, 1));
+			outcomes.push_back(rows.get<std::string>(row, 2));
+			origins.push_back(rows.get<std::int64_t>(row, 3));
+			due.push_back(rows.get<std::optional<Timestamptz>>(row, 4));
+		}
+		after = keys.back();
+		UserContext context(run.as_owner());
+		spi_execute("INSERT INTO " + scratch_table(run.run_id, "rej") +
+		                " SELECT * FROM pg_catalog.unnest($1::pg_catalog.text[], $2::pg_catalog.uuid[], $3::pg_catalog.text[],"
+		                " $4::pg_catalog.int8[], $5::pg_catalog.timestamptz[])",
+		            keys, hashes, outcomes, origins, due);
+	}
+}
+
+// Rejected records that no difference mentions any more: accepted in another way, back to the accepted value, or gone.
+void forget_stale_rejected(const RunDefinition &run) {
+	std::vector<std::string> keys;
+	{
+		UserContext context(run.as_owner());
+		Rows rows = spi_execute(stale_rejected(run.plan));
+		for (std::size_t row = 0; row < rows.size(); row++)
+			keys.push_back(rows.get<std::string>(row, 0));
+	}
+	if (!keys.empty())
+		spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1 AND key = ANY ($2)", run.sync_id, keys);
+}
+
+void store_invalid(const RunDefinition &run) {
+	std::vector<std::string> reasons;
+	std::vector<std::optional<std::string>> keys;
+	std::vector<std::optional<Jsonb>> primary_keys;
+	std::vector<std::int64_t> copies;
+	{
+		UserContext context(run.as_owner());
+		Rows rows = spi_execute("SELECT reason, key, pk, copies FROM (SELECT i.*, pg_catalog.row_number() OVER (PARTITION BY "
+		                        "reason) AS n FROM " +
+		                        scratch_table(run.run_id, "inv") + " i) i WHERE n OPERATOR(pg_catalog.<=) 1000");
+		for (std::size_t row = 0; row < rows.size(); row++) {
+			reasons.push_back(rows.get<std::string>(row, 0));
+			keys.push_back(rows.get<std::optional<std::string>>(row, 1));
+			primary_keys.push_back(rows.get<std::optional<Jsonb>>(row, 2));
+			copies.push_back(rows.get<std::int64_t>(row, 3));
+		}
+	}
+	spi_execute("DELETE FROM courier_internal.invalid_row WHERE sync_id = $1", run.sync_id);
+	if (!reasons.empty())
+		spi_execute("INSERT INTO courier_internal.invalid_row (sync_id, run_id, reason, key, primary_key, copies)"
+		            " SELECT $1, $2, u.* FROM pg_catalog.unnest($3::text[], $4::text[], $5::jsonb[], $6::int8[]) u",
+		            run.sync_id, run.run_id, reasons, keys, primary_keys, copies);
+}
+
+struct RowCounts {
+	std::int64_t rows = 0, null_keys = 0, null_matches = 0;
+};
+
+RowCounts stage_model(const RunDefinition &run) {
+	run_as_owner(run, stage(run.plan));
+	UserContext context(run.as_owner());
+	Rows rows = spi_execute(count_rows(run.plan));
+	return {rows.get<std::int64_t>(0, 0), rows.get<std::int64_t>(0, 1), rows.get<std::int64_t>(0, 2)};
+}
+
+void note_unusable(const RunDefinition &run, const RowCounts &counts, Comparison &result) {
+	result.rows = counts.rows;
+	result.null_keys = counts.null_keys > 0;
+	result.invalid = counts.null_keys + counts.null_matches;
+	if (counts.null_keys > 0)
+		run_as_owner(run, note_null_keys(run.plan));
+	if (counts.null_matches > 0)
+		run_as_owner(run, note_null_matches(run.plan));
+}
+
+std::int64_t snapshot_count(const RunDefinition &run) {
+	UserContext context(run.as_owner());
+	return spi_execute("SELECT pg_catalog.count(*) FROM " + snapshot_table(run.sync_id)).get<std::int64_t>(0, 0);
+}
+
+std::string count_text(std::int64_t count) {
+	return std::to_string(count);
+}
+
+// The guards. A run that was approved may go up to the numbers that were blocked, not beyond.
+std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
+	if (result.removed > 0) {
+		std::int64_t total = snapshot_count(run);
+		Threshold limit = run.options.max_removed.value_or(Threshold {0.5, {}});
+		bool applies = run.options.max_removed || total >= 1000;
+		auto removed = static_cast<std::uint64_t>(result.removed);
+		if (applies && limit.exceeded(removed, static_cast<std::uint64_t>(total)) &&
+		    removed > run.approved_removed.value_or(0))
+			return Error("55000",
+			             "the model of sync \"" + run.sync + "\" lost " + count_text(result.removed) + " of " +
+			                 count_text(total) + " records, more than max_removed allows",
+			             "max_removed", "Look at the model. If the removals are right: SELECT courier.approve_run(" +
+			                                std::to_string(run.run_id) + ")");
+	}
+	std::int64_t changes = result.added + result.changed + result.removed;
+	if (run.options.max_changes && !run.is_first_run()) {
+		std::int64_t total = snapshot_count(run);
+		auto count = static_cast<std::uint64_t>(changes);
+		if (run.options.max_changes->exceeded(count, static_cast<std::uint64_t>(total)) &&
+		    count > run.approved_changes.value_or(0))
+			return Error("55000",
+			             "sync \"" + run.sync + "\" would send " + count_text(changes) +
+			                 " changes, more than max_changes allows",
+			             "max_changes", "Look at the model. If the changes are right: SELECT courier.approve_run(" +
+			                                std::to_string(run.run_id) + ")");
+	}
+	return std::nullopt;
+}
+
+void store_format(const RunDefinition &run) {
+	spi_execute("UPDATE courier_internal.sync SET snapshot_format = $2 WHERE sync_id = $1", run.sync_id,
+	            Jsonb {format_to_json(format_of(run.plan))});
+}
+
+bool same_key_names(const PlanFormat &former, const Plan &plan) {
+	return std::equal(former.key.begin(), former.key.end(), plan.key.begin(), plan.key.end(),
+	                  [](const PlanKey &a, const PlanKey &b) { return a.name == b.name; });
+}
+
+bool same_key_types(const PlanFormat &former, const Plan &plan) {
+	return std::equal(former.key.begin(), former.key.end(), plan.key.begin(), plan.key.end(),
+	                  [](const PlanKey &a, const PlanKey &b) { return a.type == b.type; });
+}
+
+// The table is the owner's, so he could have done anything to it: what the run relies on is looked at before each use.
+void check_snapshot_table(const RunDefinition &run) {
+	Rows rows = spi_execute(
+	    "SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
+	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)"
+	    " AND c.relowner = $2"
+	    " FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
+	    snapshot_table(run.sync_id), ObjectId {run.owner});
+	if (rows.empty())
+		throw Error("42P01", "the snapshot of sync \"" + run.sync + "\" is gone: table " + snapshot_table(run.sync_id) +
+		                         " does not exist",
+		            {}, "Run the sync with resync => 'baseline' or resync => 'full' to make it again.");
+	if (!rows.get<bool>(0, 0))
+		throw Error("55000", "the snapshot table " + snapshot_table(run.sync_id) + " of sync \"" + run.sync +
+		                         "\" is not as pg_courier made it",
+		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
+		            "Remove what was added to it.");
+}
+
+} // namespace
+
+void ensure_snapshot(RunDefinition &run) {
+	bool exists = !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
+	bool renew = run.resync != "none";
+	if (exists) {
+		check_snapshot_table(run);
+		if (!run.former) {
+			// Never used; the model's key may be another one by now.
+			run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
+			run_as_owner(run, create_snapshot(run.plan));
+			return;
+		}
+		if (same_key_names(*run.former, run.plan)) {
+			if (!same_key_types(*run.former, run.plan))
+				for (auto &statement : convert_snapshot(run.plan, run.former->key))
+					run_as_owner(run, statement);
+			return;
+		}
+		if (!renew)
+			throw Error("55000", "the primary key of the model of sync \"" + run.sync + "\" is another one than that of its snapshot",
+			            {}, "Say what the destination holds: run the sync with resync => 'full' (send everything) or resync => "
+			                "'baseline' (it is there already).");
+		run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
+	} else if (run.former && !renew) {
+		check_snapshot_table(run); // says that it is gone
+	}
+	run.former.reset();
+	run.plan.former = nullptr;
+	run.plan.former_lost = false;
+	run_as_owner(run, create_snapshot(run.plan));
+	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
+}
+
+Comparison compare_model(RunDefinition &run) {
+	Plan &plan = run.plan;
+	Comparison result;
+	ensure_snapshot(run);
+	copy_rejected(run);
+	RowCounts counts = stage_model(run);
+	COURIER_FAULT("staged");
+	if (plan.former && !plan.former_lost)
+		run_as_owner(run, adopt_hashes(plan));
+	run_as_owner(run, create_changes(plan));
+	note_unusable(run, counts, result);
+	run_as_owner(run, compare(plan), merge_settings());
+	run_as_owner(run, "ANALYZE " + scratch_table(run.run_id, "dif"));
+	COURIER_FAULT("compared");
+
+	if (plan.keep_match()) {
+		result.invalid += run_as_owner(run, note_shared_matches(plan));
+		run_as_owner(run, drop_shared_matches(plan));
+	}
+	std::int64_t wanted, gone;
+	{
+		UserContext context(run.as_owner());
+		Rows rows = spi_execute("SELECT pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.<>) 'r'), pg_catalog.count(*) "
+		                        "FILTER (WHERE op OPERATOR(pg_catalog.=) 'r') FROM " +
+		                        scratch_table(run.run_id, "dif"));
+		wanted = rows.get<std::int64_t>(0, 0);
+		gone = rows.get<std::int64_t>(0, 1);
+	}
+	if (wanted > 0 && run_as_owner(run, build_changes(plan)) != wanted) {
+		run_as_owner(run, note_duplicates(plan));
+		{
+			UserContext context(run.as_owner());
+			result.invalid += spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
+			                              scratch_table(run.run_id, "inv") +
+			                              " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
+			                      .get<std::int64_t>(0, 0);
+		}
+		run_as_owner(run, drop_duplicates(plan));
+	}
+	if (plan.rename_by_removal && wanted > 0) {
+		run_as_owner(run, add_rename_removals(plan));
+		run_as_owner(run, mark_renamed(plan));
+	}
+	bool hold = result.null_keys && !run.options.remove_despite_null_keys;
+	if (gone > 0 && hold) {
+		result.held_removals = gone;
+	} else if (gone > 0) {
+		std::int64_t left = 0;
+		if (plan.keep_match() && plan.send_removals)
+			left += run_as_owner(run, drop_held_removals(plan));
+		left += run_as_owner(run, forget_removed(plan));
+		if (!plan.keep_left || plan.send_removals)
+			result.snapshot_change -= left;
+		if (plan.send_removals)
+			run_as_owner(run, build_removals(plan));
+	}
+	if (plan.keep_left && plan.only_key.empty()) {
+		run_as_owner(run, recall_left(plan));
+		if (run.options.remember) {
+			UserContext context(run.as_owner());
+			result.snapshot_change -=
+			    static_cast<std::int64_t>(spi_execute(forget_left(plan), Interval {*run.options.remember}).processed());
+		}
+	}
+	if (plan.former && plan.keep_match() && plan.former->match != format_of(plan).match)
+		run_as_owner(run, adopt_matches(plan));
+	{
+		UserContext context(run.as_owner());
+		Rows rows = spi_execute(count_changes(plan));
+		result.added = rows.get<std::int64_t>(0, 0);
+		result.changed = rows.get<std::int64_t>(0, 1);
+		result.removed = rows.get<std::int64_t>(0, 2);
+	}
+	result.blocked = plan.only_key.empty() ? guard(run, result) : std::nullopt;
+	if (result.blocked)
+		return result;
+	if (plan.only_key.empty()) {
+		if (plan.has_rejected)
+			forget_stale_rejected(run);
+		store_invalid(run);
+		store_format(run);
+	}
+	return result;
+}
+
+Comparison take_baseline(RunDefinition &run) {
+	Comparison result;
+	ensure_snapshot(run);
+	RowCounts counts = stage_model(run);
+	run_as_owner(run, create_changes(run.plan));
+	note_unusable(run, counts, result);
+	run_as_owner(run, baseline_remove(run.plan));
+	run_as_owner(run, baseline_fill(run.plan));
+	result.snapshot_change = snapshot_count(run) - run.snapshot_records;
+	// What could not be taken has no place in the snapshot either: copies of a key, shared match values.
+	result.invalid = counts.rows - snapshot_count(run);
+	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
+	store_invalid(run);
+	store_format(run);
+	return result;
+}
+
+void drop_scratch(const RunDefinition &run) {
+	std::string tables;
+	for (const char *suffix : {"cur", "dif", "chg", "rej", "inv"})
+		tables += (tables.empty() ? "" : ", ") + scratch_table(run.run_id, suffix);
+	UserContext context(run.as_owner({{"client_min_messages", "warning"}}));
+	spi_execute("DROP TABLE IF EXISTS " + tables);
+}
+
+} // namespace courier::pg

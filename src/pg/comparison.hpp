@@ -1,0 +1,29 @@
+#pragma once
+
+#include "pg/run_definition.hpp"
+
+namespace courier::pg {
+
+// What comparing the model with the snapshot found.
+struct Comparison {
+	std::int64_t rows = 0, invalid = 0, held_removals = 0;
+	std::int64_t added = 0, changed = 0, removed = 0;
+	std::int64_t snapshot_change = 0; // keys that entered or left the snapshot without a request
+	bool null_keys = false;
+	std::optional<Error> blocked; // max_removed, max_changes: nothing may be sent; message and hint say why
+};
+
+// Makes the scratch tables of the run and fills them; the snapshot changes only where nothing has to be sent for it. In one
+// REPEATABLE READ transaction of the caller's, connected to SPI, with the rights of the extension's owner; SQL over the
+// model runs as the sync's owner. When the result is blocked the caller must roll back.
+Comparison compare_model(RunDefinition &run);
+
+// The snapshot becomes the model, nothing is sent. Same conditions.
+Comparison take_baseline(RunDefinition &run);
+
+// Makes the snapshot table, or makes it anew when the model's primary key is another one.
+void ensure_snapshot(RunDefinition &run);
+
+void drop_scratch(const RunDefinition &run);
+
+} // namespace courier::pg
