@@ -69,7 +69,3 @@ REVOKE EXECUTE ON FUNCTION
 CREATE FUNCTION courier_internal.key_json(columns text[], record record) RETURNS json
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'courier_key_json';
 COMMENT ON FUNCTION courier_internal.key_json(text[], record) IS 'The primary key as a JSON object. Names are names: dots in them do not nest';
-
-CREATE FUNCTION courier_internal.base_type(type oid) RETURNS oid
-    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'courier_base_type';
-COMMENT ON FUNCTION courier_internal.base_type(oid) IS 'The type below a domain; any other type as it is';

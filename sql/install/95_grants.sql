@@ -34,3 +34,8 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- A run evaluates these as the sync's owner. They are functions of their arguments alone.
+GRANT USAGE ON SCHEMA courier_internal TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_internal.record_json(text[], boolean[], record), courier_internal.key_json(text[], record),
+    courier_internal.key_text(record) TO PUBLIC;

@@ -335,7 +335,9 @@ std::string snapshot_table(int sync_id) {
 }
 
 std::string scratch_table(std::int64_t run_id, std::string_view suffix) {
-	return std::string(data_schema) + ".run_" + std::to_string(run_id) + "_" + std::string(suffix);
+	// A preview has no run; its scratch lives inside a transaction and is named after the backend.
+	std::string name = run_id < 0 ? "preview_" + std::to_string(-run_id) : "run_" + std::to_string(run_id);
+	return std::string(data_schema) + "." + name + "_" + std::string(suffix);
 }
 
 KeyForm key_form(const std::vector<PlanKey> &key) {
@@ -742,7 +744,7 @@ std::string settle_accepted(const Plan &plan) {
 	return "INSERT INTO " + snapshot(plan) + " AS s (k" + key_columns(plan, "") + ", h, mh, mv, p, r) SELECT c.k" +
 	       key_columns(plan, "c.") + ", c.h, c.mh, c.mv, " +
 	       (plan.keep_payload ? "c.rec" : "NULL::pg_catalog.text") +
-	       ", u.r FROM pg_catalog.unnest($1::pg_catalog.tid[], $2::pg_catalog.text[]) AS u(t, r) JOIN " + chg(plan) +
+	       ", u.r FROM unnest($1::pg_catalog.tid[], $2::pg_catalog.text[]) AS u(t, r) JOIN " + chg(plan) +
 	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t ON CONFLICT (k) DO UPDATE SET h = excluded.h, s = NULL, mh = excluded.mh, "
 	       "mv = excluded.mv, p = excluded.p, r = coalesce(excluded.r, s.r), t = NULL";
 }

@@ -62,10 +62,10 @@ constexpr Block6 not_public_v6[] = {
 };
 
 constexpr std::uint8_t zeros[12] = {};
-constexpr std::uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}; // ::ffff:a.b.c.d
+constexpr std::uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};     // ::ffff:a.b.c.d
 constexpr std::uint8_t translated[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0}; // ::ffff:0:a.b.c.d
-constexpr std::uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};                    // 64:ff9b::a.b.c.d
-constexpr std::uint8_t sixtofour[2] = {0x20, 0x02};                             // 2002:ab:cd::
+constexpr std::uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};                        // 64:ff9b::a.b.c.d
+constexpr std::uint8_t sixtofour[2] = {0x20, 0x02};                                 // 2002:ab:cd::
 
 // Where an IPv6 address carries an IPv4 address that a router or the kernel would go to.
 const std::uint8_t *embedded_v4(const std::uint8_t *address) noexcept {
@@ -137,8 +137,8 @@ bool AddressFilter::allows_v6(const std::uint8_t *address) const noexcept {
 	std::copy_n(address, 16, bytes.begin());
 	if (listed(true, bytes))
 		return true;
-	// :: and ::1 look like 0.0.0.0 and 0.0.0.1 in an IPv4-compatible address. They are neither: listing 0.0.0.0/8 must not
-	// open the loopback interface.
+	// :: and ::1 look like 0.0.0.0 and 0.0.0.1 in an IPv4-compatible address. They are neither: listing 0.0.0.0/8 must
+	// not open the loopback interface.
 	if (matches(address, zeros, 96) && address[12] == 0 && address[13] == 0 && address[14] == 0 && address[15] <= 1)
 		return false;
 	if (auto v4 = embedded_v4(address))

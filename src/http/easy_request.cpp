@@ -2,16 +2,18 @@
 
 // One exchange over libcurl. Two questions decide its design.
 //
-// Did the request go out? A record whose request never left may be sent again by anybody; one whose request left, wholly
-// or in part, may have been applied although no answer came. Transfer::unsent and Transfer::lost keep these apart, so the
-// code errs to `lost`. The evidence is libcurl's count of bytes handed to the socket (CURLINFO_REQUEST_SIZE).
+// Did the request go out? A record whose request never left may be sent again by anybody; one whose request left,
+// wholly or in part, may have been applied although no answer came. Transfer::unsent and Transfer::lost keep these
+// apart, so the code errs to `lost`. The evidence is libcurl's count of bytes handed to the socket
+// (CURLINFO_REQUEST_SIZE).
 //
-// Who sends it again? Not libcurl. When a kept-alive connection dies before the first byte of the answer, libcurl sends the
-// request again on a fresh connection by itself: a server that reads, applies and then closes would apply a POST twice.
-// There is no option against it but giving up connection reuse. But libcurl asks CURLOPT_PREREQFUNCTION every time it is
-// about to send, so a second call means "again", and the callback refuses it for requests that are not idempotent. That
-// works for every method, with or without a body. What remains is a connection that the server closes for idleness while
-// our request is under way; such requests therefore only take connections that were used in the last few seconds.
+// Who sends it again? Not libcurl. When a kept-alive connection dies before the first byte of the answer, libcurl
+// sends the request again on a fresh connection by itself: a server that reads, applies and then closes would apply a
+// POST twice. There is no option against it but giving up connection reuse. But libcurl asks CURLOPT_PREREQFUNCTION
+// every time it is about to send, so a second call means "again", and the callback refuses it for requests that are
+// not idempotent. That works for every method, with or without a body. What remains is a connection that the server
+// closes for idleness while our request is under way; such requests therefore only take connections that were used in
+// the last few seconds.
 //
 // Callbacks must not throw: libcurl's frames are C. They catch everything and leave a note in the object.
 
@@ -160,9 +162,9 @@ void EasyRequest::prepare(std::uint64_t id, Request request) {
 	socket_error_.clear();
 	error_[0] = '\0';
 	constexpr std::string_view https = "https:";
-	secure_ = request_.url.size() > https.size() &&
-	          std::equal(https.begin(), https.end(), request_.url.begin(),
-	                     [](char a, unsigned char b) { return a == std::tolower(b); });
+	secure_ =
+	    request_.url.size() > https.size() && std::equal(https.begin(), https.end(), request_.url.begin(),
+	                                                     [](char a, unsigned char b) { return a == std::tolower(b); });
 
 	CURL *easy = easy_.get();
 	set(easy, CURLOPT_URL, request_.url.c_str());
@@ -281,8 +283,8 @@ std::size_t EasyRequest::on_body(char *data, std::size_t size, std::size_t count
 	}
 }
 
-// Called after the name was resolved, once for each address that is tried. A connection that is used again was asked about
-// when it was opened, by the same filter.
+// Called after the name was resolved, once for each address that is tried. A connection that is used again was asked
+// about when it was opened, by the same filter.
 curl_socket_t EasyRequest::on_open(void *self, curlsocktype, curl_sockaddr *address) noexcept {
 	auto request = static_cast<EasyRequest *>(self);
 	try {
@@ -338,10 +340,10 @@ Transfer EasyRequest::classify(CURLcode code) const {
 		long fresh = 0;
 		curl_easy_getinfo(easy_.get(), CURLINFO_NUM_CONNECTS, &fresh);
 		std::string_view text(error_);
-		bool alert = text.find(" alert ") != std::string_view::npos &&
-		             (text.find("certificate") != std::string_view::npos ||
-		              text.find("unknown ca") != std::string_view::npos ||
-		              text.find("access denied") != std::string_view::npos);
+		bool alert =
+		    text.find(" alert ") != std::string_view::npos &&
+		    (text.find("certificate") != std::string_view::npos || text.find("unknown ca") != std::string_view::npos ||
+		     text.find("access denied") != std::string_view::npos);
 		if (secure_ && fresh > 0 && sends_ == 1 && header_bytes_ == 0 && alert)
 			return Transfer::tls;
 		return Transfer::lost;

@@ -12,8 +12,8 @@
 
 namespace courier::http {
 
-// PEM texts; empty: not set. A private CA replaces the system's authorities (put both into it where both are wanted): who
-// pins a CA does not want any public one to be able to speak for the host. Verification is never off.
+// PEM texts; empty: not set. A private CA replaces the system's authorities (put both into it where both are wanted):
+// who pins a CA does not want any public one to be able to speak for the host. Verification is never off.
 struct TlsSettings {
 	std::string ca_pem;
 	std::string client_certificate_pem; // the certificate, then its chain
@@ -25,7 +25,7 @@ struct MultiSettings {
 	TlsSettings tls;
 	// Also how many transfers run at a time; more wait inside Multi, without their clocks running.
 	std::size_t max_host_connections = 64;
-	std::size_t max_body = 16 << 20;  // of an answer
+	std::size_t max_body = 16 << 20;     // of an answer
 	std::size_t max_headers = 256 << 10; // of an answer, informational ones and trailers included
 	std::chrono::milliseconds connect_timeout {5000};
 	std::string user_agent = "pg_courier";
@@ -41,7 +41,8 @@ protected:
 	~SocketOwner() = default;
 };
 
-// One libcurl easy handle and the request it carries. Handles are pooled: what is the same for every request is set once.
+// One libcurl easy handle and the request it carries. Handles are pooled: what is the same for every request is set
+// once.
 class EasyRequest {
 public:
 	EasyRequest(const MultiSettings &settings, SocketOwner &sockets); // both outlive it
@@ -91,11 +92,11 @@ private:
 	Answer answer_;
 	std::chrono::steady_clock::time_point started_;
 	std::size_t header_bytes_ = 0;
-	bool in_body_ = false;    // headers that come now are trailers
-	bool over_cap_ = false;   // we gave up on an answer that is too large
+	bool in_body_ = false;  // headers that come now are trailers
+	bool over_cap_ = false; // we gave up on an answer that is too large
 	bool no_memory_ = false;
-	bool secure_ = false;     // https
-	int sends_ = 0;           // how often libcurl was about to send the request
+	bool secure_ = false; // https
+	int sends_ = 0;       // how often libcurl was about to send the request
 	bool resend_refused_ = false;
 	int addresses_tried_ = 0; // allowed ones
 	std::string blocked_;     // the last address that the filter refused

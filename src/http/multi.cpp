@@ -1,19 +1,19 @@
 #include "http/multi.hpp"
 
-// The event loop, seen from outside as one descriptor. That descriptor is an epoll set which holds libcurl's sockets and a
-// timerfd for libcurl's timeouts; an epoll set is itself readable while it has events, so a PostgreSQL process waits on it
-// together with its latch and needs to know nothing more.
+// The event loop, seen from outside as one descriptor. That descriptor is an epoll set which holds libcurl's sockets
+// and a timerfd for libcurl's timeouts; an epoll set is itself readable while it has events, so a PostgreSQL process
+// waits on it together with its latch and needs to know nothing more.
 //
-// Sockets. libcurl stops watching a connection when a request is done and starts again with the next one. Telling epoll
-// each time costs two system calls a request, so registrations are lazy: "remove" is only noted, and an event on a socket
-// that nobody wants takes it out. That is safe only for sockets whose closing is reported to us (CLOSESOCKETFUNCTION),
-// because the kernel forgets a registration at close and the number may come back as another socket. The pipes of
-// libcurl's resolver are closed behind our back: they are taken out at once.
+// Sockets. libcurl stops watching a connection when a request is done and starts again with the next one. Telling
+// epoll each time costs two system calls a request, so registrations are lazy: "remove" is only noted, and an event on
+// a socket that nobody wants takes it out. That is safe only for sockets whose closing is reported to us
+// (CLOSESOCKETFUNCTION), because the kernel forgets a registration at close and the number may come back as another
+// socket. The pipes of libcurl's resolver are closed behind our back: they are taken out at once.
 //
 // Timer. Lazy as well: it is set only to something earlier than what it is set to, and set on when it rings too soon.
 //
-// Signals. libcurl resolves names in threads, which inherit the signal mask. A thread that took a PostgreSQL signal would
-// run a handler that expects the main thread, so everything is blocked while a thread may be made.
+// Signals. libcurl resolves names in threads, which inherit the signal mask. A thread that took a PostgreSQL signal
+// would run a handler that expects the main thread, so everything is blocked while a thread may be made.
 
 #include <algorithm>
 #include <cerrno>
@@ -271,8 +271,8 @@ struct Multi::State final : SocketOwner {
 			abandon(curl_multi_strerror(code));
 	}
 
-	// libcurl refuses to go on for good: the bookkeeping of a socket failed (no memory, epoll is full). Ends what runs and
-	// begins anew.
+	// libcurl refuses to go on for good: the bookkeeping of a socket failed (no memory, epoll is full). Ends what runs
+	// and begins anew.
 	void abandon(const char *why) {
 		while (!active.empty()) {
 			auto done = release(*active.back());
@@ -353,7 +353,8 @@ struct Multi::State final : SocketOwner {
 	}
 };
 
-Multi::Multi(MultiSettings settings) : state_(std::make_unique<State>(std::move(settings))) {}
+Multi::Multi(MultiSettings settings) : state_(std::make_unique<State>(std::move(settings))) {
+}
 
 Multi::~Multi() = default;
 
@@ -420,8 +421,7 @@ void Multi::cancel_all() {
 		Finished done {entry.id, Answer()};
 		done.answer.transfer = Transfer::cancelled;
 		done.answer.error = "cancelled before the request was sent";
-		done.answer.duration =
-		    std::chrono::duration_cast<std::chrono::microseconds>(State::Clock::now() - entry.since);
+		done.answer.duration = std::chrono::duration_cast<std::chrono::microseconds>(State::Clock::now() - entry.since);
 		state.finished.push_back(std::move(done));
 	}
 	state.waiting.clear();

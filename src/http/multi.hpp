@@ -7,8 +7,9 @@
 
 namespace courier::http {
 
-// Carries requests over libcurl. Single-threaded and never waits: the owner waits until descriptor() is readable (together
-// with whatever else it waits for) and then calls on_activity(). SIGPIPE must be ignored, as PostgreSQL does.
+// Carries requests over libcurl. Single-threaded and never waits: the owner waits until descriptor() is readable
+// (together with whatever else it waits for) and then calls on_activity(). SIGPIPE must be ignored, as PostgreSQL
+// does.
 class Multi final : public Transport {
 public:
 	explicit Multi(MultiSettings settings);

@@ -136,8 +136,8 @@ std::string without_padding(std::string text) {
 // The characters that stand for `value` alone when it begins `offset` bytes (0 to 2) into a group of three.
 std::string base64_inside(std::string_view value, std::size_t offset) {
 	auto text = base64(std::string(offset, '\0') + std::string(value));
-	std::size_t first = offset == 0 ? 0 : offset + 1;     // the character at the edge holds bits of the neighbour
-	std::size_t last = (offset + value.size()) * 8 / 6;   // whole characters only
+	std::size_t first = offset == 0 ? 0 : offset + 1;   // the character at the edge holds bits of the neighbour
+	std::size_t last = (offset + value.size()) * 8 / 6; // whole characters only
 	return last > first ? text.substr(first, last - first) : std::string();
 }
 
@@ -147,16 +147,17 @@ constexpr bool ends_value(char c) {
 
 // Headers that carry credentials whatever the destination calls its secret.
 bool is_credential(const std::string &name) {
-	static constexpr std::string_view exact[] = {"authorization", "proxy-authorization", "cookie", "set-cookie",
-	                                             "x-api-key", "x-auth-key", "x-amz-security-token", "authentication-info",
-	                                             "www-authenticate-info", "x-parse-rest-api-key", "x-parse-master-key"};
+	static constexpr std::string_view exact[] = {"authorization",        "proxy-authorization", "cookie",
+	                                             "set-cookie",           "x-api-key",           "x-auth-key",
+	                                             "x-amz-security-token", "authentication-info", "www-authenticate-info",
+	                                             "x-parse-rest-api-key", "x-parse-master-key"};
 	if (std::find(std::begin(exact), std::end(exact), name) != std::end(exact))
 		return true;
 	auto has = [&](std::string_view part) { return name.find(part) != std::string::npos; };
 	if (has("ratelimit") || has("rate-limit") || has("idempotency"))
 		return false;
-	return has("token") || has("secret") || has("password") || has("api-key") || has("apikey") || has("authorization") ||
-	       has("credential") || has("access-key") || has("private-key");
+	return has("token") || has("secret") || has("password") || has("api-key") || has("apikey") ||
+	       has("authorization") || has("credential") || has("access-key") || has("private-key");
 }
 
 } // namespace

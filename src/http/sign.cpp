@@ -39,9 +39,8 @@ constexpr std::array<signed char, 256> make_values() {
 constexpr auto base64_values = make_values();
 
 bool same_name(std::string_view a, std::string_view b) {
-	return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-		return std::tolower(x) == std::tolower(y);
-	});
+	return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+	                  [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 } // namespace

@@ -13,9 +13,9 @@ enum class Hash { sha1, sha256, sha512 };
 
 std::optional<Hash> hash_from(std::string_view name); // "sha1", "sha256", "sha512"
 
-std::string digest(Hash hash, std::string_view text); // raw bytes
+std::string digest(Hash hash, std::string_view text);                     // raw bytes
 std::string hmac(Hash hash, std::string_view key, std::string_view text); // raw bytes
-std::string hex(std::string_view bytes); // lower case
+std::string hex(std::string_view bytes);                                  // lower case
 std::string sha256_hex(std::string_view text);
 std::string base64(std::string_view bytes);
 // Standard or URL alphabet, padded or not. nullopt: not base64 (line breaks and blanks are not either).
@@ -43,8 +43,8 @@ struct AwsScope {
 
 // What the signing needs to know of a service. The default follows from its name.
 struct AwsRules {
-	bool encode_path_twice = true;    // all but S3: the path, as it goes out, is percent-encoded once more
-	bool normalize_path = true;       // all but S3: "/a/../b" is signed as "/b"
+	bool encode_path_twice = true;      // all but S3: the path, as it goes out, is percent-encoded once more
+	bool normalize_path = true;         // all but S3: "/a/../b" is signed as "/b"
 	bool content_sha256_header = false; // S3 wants x-amz-content-sha256; others allow it
 	static AwsRules of(std::string_view service);
 };

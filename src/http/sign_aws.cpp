@@ -1,13 +1,13 @@
 #include "http/sign.hpp"
 
-// AWS Signature Version 4. The service computes the same signature from what it received, so everything here is about one
-// question: what will the service make of the bytes that go out?
+// AWS Signature Version 4. The service computes the same signature from what it received, so everything here is about
+// one question: what will the service make of the bytes that go out?
 //
-// - Path. Services but S3 take the path as it went out, resolve dots and repeated slashes, and encode it once more ("%20"
-//   becomes "%2520"). S3 takes it as it went out. In both cases a byte that was not encoded, though it should have been,
-//   is encoded.
-// - Query. Sorted by encoded name, then value; "?acl" counts as "acl=". Names and values are decoded and encoded again,
-//   because the service does not see whether "~" travelled as "%7E". A "+" is a blank to it.
+// - Path. Services but S3 take the path as it went out, resolve dots and repeated slashes, and encode it once more
+//   ("%20" becomes "%2520"). S3 takes it as it went out. In both cases a byte that was not encoded, though it should
+//   have been, is encoded.
+// - Query. Sorted by encoded name, then value; "?acl" counts as "acl=". Names and values are decoded and encoded
+//   again, because the service does not see whether "~" travelled as "%7E". A "+" is a blank to it.
 // - Headers. Blanks around values go, runs of blanks inside become one; several of one name are joined by commas.
 
 #include <algorithm>
@@ -107,8 +107,8 @@ std::string canonical_value(std::string_view value) {
 
 bool is_signed(const std::string &name) {
 	// Set or changed on the way by the transport, proxies and load balancers.
-	static constexpr std::string_view left_out[] = {"authorization", "user-agent", "x-amzn-trace-id", "expect",
-	                                                "connection", "transfer-encoding", "accept-encoding"};
+	static constexpr std::string_view left_out[] = {"authorization", "user-agent",        "x-amzn-trace-id", "expect",
+	                                                "connection",    "transfer-encoding", "accept-encoding"};
 	return std::find(std::begin(left_out), std::end(left_out), name) == std::end(left_out);
 }
 
@@ -158,16 +158,17 @@ AwsSignature aws_v4_signature(const Request &request, const AwsScope &scope, std
 			out.signed_headers += ';';
 		out.signed_headers += name;
 	}
-	out.canonical_request = request.method + '\n' + canonical_path(url.path, rules) + '\n' + canonical_query(url.query) +
-	                        '\n' + header_lines + '\n' + out.signed_headers + '\n' + sha256_hex(request.body);
+	out.canonical_request = request.method + '\n' + canonical_path(url.path, rules) + '\n' +
+	                        canonical_query(url.query) + '\n' + header_lines + '\n' + out.signed_headers + '\n' +
+	                        sha256_hex(request.body);
 
 	auto time = utc(now);
 	auto date = time.substr(0, 8);
-	out.string_to_sign = "AWS4-HMAC-SHA256\n" + time + '\n' + credential_scope(scope, date) + '\n' +
-	                     sha256_hex(out.canonical_request);
+	out.string_to_sign =
+	    "AWS4-HMAC-SHA256\n" + time + '\n' + credential_scope(scope, date) + '\n' + sha256_hex(out.canonical_request);
 	auto key = hmac(Hash::sha256, "AWS4" + std::string(secret_access_key), date);
-	for (std::string_view step : {std::string_view(scope.region), std::string_view(scope.service),
-	                              std::string_view("aws4_request")})
+	for (std::string_view step :
+	     {std::string_view(scope.region), std::string_view(scope.service), std::string_view("aws4_request")})
 		key = hmac(Hash::sha256, key, step);
 	out.signature = hex(hmac(Hash::sha256, key, out.string_to_sign));
 	return out;
@@ -185,9 +186,8 @@ void sign_aws_v4(Request &request, const AwsScope &scope, const AwsCredentials &
 		request.headers.push_back({"x-amz-content-sha256", sha256_hex(request.body)});
 	auto made = aws_v4_signature(request, scope, credentials.secret_access_key, now, rules);
 	request.headers.push_back({"Authorization", "AWS4-HMAC-SHA256 Credential=" + credentials.access_key_id + '/' +
-	                                                credential_scope(scope, time.substr(0, 8)) +
-	                                                ", SignedHeaders=" + made.signed_headers +
-	                                                ", Signature=" + made.signature});
+	                                                credential_scope(scope, time.substr(0, 8)) + ", SignedHeaders=" +
+	                                                made.signed_headers + ", Signature=" + made.signature});
 }
 
 void sign_aws_v4(Request &request, const AwsScope &scope, const AwsCredentials &credentials,

@@ -14,9 +14,9 @@ namespace {
 
 using Url = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
 
-constexpr const char *allowed_urls =
-    "Allowed are URLs like https://api.example.com/v1: http or https, with a host, without user:password, fragment (#), "
-    "blanks and control characters.";
+constexpr const char *allowed_urls = "Allowed are URLs like https://api.example.com/v1: http or https, with a host, "
+                                     "without user:password, fragment (#), "
+                                     "blanks and control characters.";
 
 bool is_alnum(unsigned char c) {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -63,7 +63,8 @@ Url parse(std::string_view text, std::string_view what) {
 	Url url(curl_url(), &curl_url_cleanup);
 	if (!url)
 		throw std::bad_alloc();
-	auto rc = curl_url_set(url.get(), CURLUPART_URL, std::string(text).c_str(), CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME);
+	auto rc =
+	    curl_url_set(url.get(), CURLUPART_URL, std::string(text).c_str(), CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME);
 	if (rc != CURLUE_OK)
 		refuse(what, std::string("is not a URL: ") + curl_url_strerror(rc));
 	return url;
@@ -127,11 +128,13 @@ void check_header(std::string_view name, std::string_view value, std::string_vie
 	}
 	for (unsigned char c : value)
 		if ((c < 0x20 && c != '\t') || c == 0x7f)
-			throw Error("22023", std::string(what) + ": the value of header \"" + std::string(name) +
-			                         "\" has a control character",
+			throw Error("22023",
+			            std::string(what) + ": the value of header \"" + std::string(name) +
+			                "\" has a control character",
 			            "Line breaks and other control characters cannot be sent in a header.");
-	static constexpr std::string_view framing[] = {"content-length", "transfer-encoding", "connection", "keep-alive",
-	                                               "proxy-connection", "te", "trailer", "upgrade", "expect"};
+	static constexpr std::string_view framing[] = {"content-length", "transfer-encoding", "connection",
+	                                               "keep-alive",     "proxy-connection",  "te",
+	                                               "trailer",        "upgrade",           "expect"};
 	std::string lower(name);
 	std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
 	if (std::find(std::begin(framing), std::end(framing), lower) != std::end(framing))

@@ -57,7 +57,7 @@ void copy_rejected(RunDefinition &run) {
 		after = keys.back();
 		UserContext context(run.as_owner());
 		spi_execute("INSERT INTO " + scratch_table(run.run_id, "rej") +
-		                " SELECT * FROM pg_catalog.unnest($1::pg_catalog.text[], $2::pg_catalog.uuid[], $3::pg_catalog.text[],"
+		                " SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.uuid[], $3::pg_catalog.text[],"
 		                " $4::pg_catalog.int8[], $5::pg_catalog.timestamptz[])",
 		            keys, hashes, outcomes, origins, due);
 	}
@@ -96,7 +96,7 @@ void store_invalid(const RunDefinition &run) {
 	spi_execute("DELETE FROM courier_internal.invalid_row WHERE sync_id = $1", run.sync_id);
 	if (!reasons.empty())
 		spi_execute("INSERT INTO courier_internal.invalid_row (sync_id, run_id, reason, key, primary_key, copies)"
-		            " SELECT $1, $2, u.* FROM pg_catalog.unnest($3::text[], $4::text[], $5::jsonb[], $6::int8[]) u",
+		            " SELECT $1, $2, u.* FROM unnest($3::text[], $4::text[], $5::jsonb[], $6::int8[]) u",
 		            run.sync_id, run.run_id, reasons, keys, primary_keys, copies);
 }
 

@@ -19,9 +19,8 @@ extern "C" {
 //
 // - the database is marked as held, and the launcher starts nothing there. The mark carries the pid of its session, so one
 //   that dies without taking it back (FATAL leaves without unwinding) holds nothing.
-// - our workers there get SIGTERM. The launcher may have registered a scheduler a moment before the mark: it is not
-//   connected yet, so it is looked for again while the command waits. In practice it meets the database gone, or its
-//   lock, and ends; the command's own 5 s cover the rest.
+// - our workers there get SIGTERM. One that is only just connecting is not seen; it looks for the mark as soon as it is
+//   connected (enter_worker), and goes by itself.
 // - afterwards, also when the command failed, the mark goes, and the launcher looks at the database again: a run that was
 //   stopped is `interrupted` and goes on in a new one.
 //

@@ -26,15 +26,15 @@ extern "C" {
 // - A scheduler is registered and never starts (fork fails, no memory). Only the launcher's own handle is believed: it says
 //   "stopped", or it says "not yet" for longer than `start_patience` and the registration is withdrawn. No state is
 //   cleared only by a process that may never exist.
-// - A scheduler dies without a word (its database is broken). It was `running`, or had not even said that: a failure, and
-//   the next start there waits, 5 s doubling to 5 minutes. Other databases do not wait.
+// - A scheduler dies without a word (its database is broken). It left the entry `running`, or as it was before, which the
+//   generation tells: a failure, and the next start there waits, 5 s doubling to 5 minutes. Other databases do not wait.
 // - The launcher is restarted and has no handle of a scheduler that lives on. Its entry says `running`, so none is started;
 //   if one is started all the same, it finds the scheduler lock taken and exits.
 // - A wish (a commit, CREATE EXTENSION) arrives while a scheduler is about to exit. leave() refuses when something was
 //   wanted since its last pass began, and a wish after leave() finds `idle` and wakes the launcher.
 // - A scheduler starts while its predecessor, which has said `idle`, still holds the lock for a moment: it waits for it.
-// - CREATE DATABASE, also with a template that has the extension, fires nothing here: pg_database is read again every
-//   minute, and an entry that appears in shared memory for a database that is not in the list reads it at once.
+// - CREATE DATABASE, also with a template that has the extension, fires nothing here, and a database may be gone: pg_database
+//   is read again every minute, before any scheduler is started, and when shared memory speaks of a stranger.
 // - DROP DATABASE: the database is held (drop_database.cpp) and nothing is started there. Every wait is on the latch, every
 //   turn absorbs barriers, so the launcher holds up no command.
 // - Many databases, few worker slots: those that nobody has looked at yet are looked at two at a time. Where a slot is
@@ -61,6 +61,8 @@ struct Served {
 	TimestampTz not_before = 0;
 	int failures = 0;
 	bool has_stopped = false; // since the last turn
+	bool present = false;     // in pg_database, when that was read last
+	uint32 generation = 0;    // of the scheduler before the one we started
 };
 
 class Launcher {
@@ -119,22 +121,32 @@ void Launcher::turn() {
 	hints_.resize(shared::copy_databases(hints_.data()));
 	const bool stranger =
 	    std::any_of(hints_.begin(), hints_.end(), [&](const auto &hint) { return !served_.contains(hint.oid); });
-	if (now_ >= reread_at_ || stranger)
+	bool fresh = now_ >= reread_at_ || stranger;
+	if (fresh)
 		read_databases();
-	wake_at(reread_at_);
 
 	std::map<Oid, const shared::Database *> by_oid;
 	for (const auto &hint : hints_)
 		by_oid[hint.oid] = &hint;
-	for (auto &[oid, served] : served_) {
+	auto hint_of = [&](Oid oid) {
 		const auto found = by_oid.find(oid);
-		const shared::Database hint = found == by_oid.end() ? shared::Database {} : *found->second;
+		return found == by_oid.end() ? shared::Database {} : *found->second;
+	};
+	std::vector<Oid> due;
+	for (auto &[oid, served] : served_) {
+		const shared::Database hint = hint_of(oid);
 		if (served.has_stopped)
 			judge_stopped(served, hint);
 		if (is_due(oid, served, hint))
-			start(oid, served, hint);
+			due.push_back(oid);
 	}
+	if (!due.empty() && !fresh)
+		read_databases(); // some of them may be gone
+	for (Oid oid : due)
+		if (const auto found = served_.find(oid); found != served_.end() && found->second.present)
+			start(oid, found->second, hint_of(oid));
 	look_everywhere_ = false;
+	wake_at(reread_at_);
 }
 
 void Launcher::read_databases() {
@@ -162,8 +174,10 @@ void Launcher::read_databases() {
 	std::erase_if(served_, [&](const auto &entry) {
 		return !present.contains(entry.first) && entry.second.handle == nullptr;
 	});
+	for (auto &[oid, served] : served_)
+		served.present = false;
 	for (Oid oid : present)
-		served_.try_emplace(oid);
+		served_[oid].present = true;
 	const bool too_many = present.size() > static_cast<std::size_t>(shared::most_databases);
 	if (too_many && !said_too_many_)
 		call_postgres([&] {
@@ -199,8 +213,9 @@ void Launcher::watch_handles() {
 
 void Launcher::judge_stopped(Served &served, const shared::Database &hint) {
 	using shared::DatabaseState;
-	const bool said_goodbye = hint.state == DatabaseState::idle || hint.state == DatabaseState::no_extension ||
-	                          (hint.state == DatabaseState::running && hint.scheduler_pid != served.pid);
+	const bool other_at_work = hint.state == DatabaseState::running && hint.scheduler_pid != served.pid;
+	const bool said_goodbye = other_at_work || (hint.generation != served.generation &&
+	                                            (hint.state == DatabaseState::idle || hint.state == DatabaseState::no_extension));
 	if (said_goodbye || hint.held_by != 0) {
 		served.failures = 0;
 		served.not_before = served.started_at + between_starts;
@@ -253,6 +268,7 @@ void Launcher::start(Oid oid, Served &served, const shared::Database &hint) {
 	}
 	said_no_slot_ = false;
 	served.started_at = now_;
+	served.generation = hint.generation;
 	served.looking = looking;
 	lookers_ += looking ? 1 : 0;
 	wake_at(now_ + start_patience);

@@ -310,4 +310,37 @@ COURIER_FUNCTION(courier_key_text) {
 	PG_RETURN_DATUM(finish(&out));
 }
 
+// Like key_text, with names: {"id":42}. Names are columns' names, so a dot in one is part of it.
+COURIER_FUNCTION(courier_key_json) {
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	CallSite &site = call_site(fcinfo, 1);
+	Datum *names;
+	bool *name_nulls;
+	int name_count;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names, &name_nulls, &name_count);
+	json::Deformed row = json::deform(*site.record, PG_GETARG_DATUM(1));
+	int live;
+	const int *columns = live_columns(*site.record, live);
+	if (live != name_count)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		        errmsg("key_json got %d names for a record of %d columns", name_count, live));
+
+	StringInfoData out;
+	start(&out);
+	for (int i = 0; i < live; i++) {
+		appendStringInfoChar(&out, i == 0 ? '{' : ',');
+		text *name = DatumGetTextPP(names[i]);
+		json::write_string(&out, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true);
+		appendStringInfoChar(&out, ':');
+		if (row.nulls[columns[i]])
+			appendStringInfoString(&out, "null");
+		else
+			json::write_value(&out, *site.record->field_plans[columns[i]], row.values[columns[i]], true);
+	}
+	appendStringInfoChar(&out, '}');
+	ReleaseTupleDesc(row.descriptor);
+	PG_RETURN_DATUM(finish(&out));
+}
+
 } // namespace courier::pg

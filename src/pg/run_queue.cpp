@@ -1,6 +1,5 @@
 #include "pg/run_queue.hpp"
 
-#include "pg/fault.hpp"
 #include "pg/locks.hpp"
 #include "pg/settings.hpp"
 #include "pg/shared_memory.hpp"
@@ -214,7 +213,6 @@ std::optional<Claim> claim_run(std::optional<int64> run_id) {
 		Claim claim;
 		switch (attempt_claim(run_id, claim)) {
 		case Attempt::claimed:
-			COURIER_FAULT("claimed");
 			return claim;
 		case Attempt::nothing:
 			return std::nullopt;

@@ -86,6 +86,7 @@ private:
 	TimestampTz now_ = 0;
 	TimestampTz housekept_at_ = 0;
 	TimestampTz next_due_ = 0;
+	bool looked_for_partitions_ = false;
 	bool busy_ = false;                     // something runs, or could
 	std::set<int64> seen_;                  // queued runs of the last pass
 	std::set<int64> fresh_;                 // queued by this pass: nobody started a worker
@@ -197,6 +198,9 @@ Scheduler::Found Scheduler::pass() {
 		busy_ = true; // look again when DROP or ALTER EXTENSION is through
 		return Found::extension;
 	}
+	if (!looked_for_partitions_) // the extension may have been made anew within this minute
+		isolated("make the partitions of its logs", [] { ensure_partitions(); });
+	looked_for_partitions_ = true;
 	if (now_ >= housekept_at_ + keeps_house_every) {
 		keep_house();
 		housekept_at_ = now_;

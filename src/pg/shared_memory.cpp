@@ -150,6 +150,14 @@ void hold(Oid database, int pid) {
 		entry->held_by = pid;
 }
 
+int held_by(Oid database) {
+	if (!available())
+		return 0;
+	Guarded guarded(LW_SHARED);
+	const auto *entry = find(database);
+	return entry != nullptr ? entry->held_by : 0;
+}
+
 uint32 attach(Oid database, TimestampTz *housekept_at) {
 	*housekept_at = 0;
 	if (!available())

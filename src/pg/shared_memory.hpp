@@ -45,6 +45,7 @@ void forget(Oid database);
 // Sessions. want() is called after a commit, where nothing may raise an error, and raises none.
 void want(Oid database);
 void hold(Oid database, int pid); // pid 0: let go
+int held_by(Oid database);
 
 // Scheduler
 uint32 attach(Oid database, TimestampTz *housekept_at);

@@ -1,13 +1,16 @@
 #include "pg/workers.hpp"
 
 #include "pg/guard.hpp"
+#include "pg/shared_memory.hpp"
 
 extern "C" {
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 }
@@ -84,6 +87,10 @@ void enter_worker(Oid database, Oid role) {
 			BackgroundWorkerInitializeConnectionByOid(database, role, 0);
 		else
 			BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+		// Too late for the signal that drop_database.cpp sent, and in time for its mark.
+		const int holder = OidIsValid(database) ? shared::held_by(database) : 0;
+		if (holder != 0 && BackendPidGetProc(holder) != nullptr)
+			proc_exit(0);
 
 		pin("search_path", "pg_catalog, pg_temp");
 		pin("default_transaction_isolation", "read committed");

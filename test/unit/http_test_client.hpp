@@ -85,8 +85,8 @@ inline std::string header_of(const Answer &answer, std::string_view name) {
 
 namespace courier {
 inline void PrintTo(Transfer transfer, std::ostream *out) {
-	static const char *names[] = {"complete", "unresolved", "refused", "tls", "blocked",
-	                              "unsent", "lost", "too_large", "cancelled"};
+	static const char *names[] = {"complete", "unresolved", "refused",   "tls",      "blocked",
+	                              "unsent",   "lost",       "too_large", "cancelled"};
 	*out << names[static_cast<int>(transfer)];
 }
 } // namespace courier

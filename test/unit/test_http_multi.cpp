@@ -38,10 +38,12 @@ std::string gzip_like(std::size_t size) {
 } // namespace
 
 TEST(HttpRequest, GoesOutAsItIs) {
-	Server server(Server::always(201, "{\"id\":7}", "X-Kind: A\r\nX-Fold: one\r\n two\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"));
+	Server server(
+	    Server::always(201, "{\"id\":7}", "X-Kind: A\r\nX-Fold: one\r\n two\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"));
 	Driver driver;
 	auto request = make_request(server.url("/v1/x?b=2&a"));
-	request.headers = {{"Content-Type", "application/json"}, {"X-Empty", ""}, {"X-Blank", "  "}, {"X-Two", "1"}, {"X-Two", "2"}};
+	request.headers = {
+	    {"Content-Type", "application/json"}, {"X-Empty", ""}, {"X-Blank", "  "}, {"X-Two", "1"}, {"X-Two", "2"}};
 	auto answer = driver.send(request);
 	EXPECT_EQ(answer.transfer, Transfer::complete);
 	EXPECT_EQ(answer.status, 201);
@@ -50,7 +52,8 @@ TEST(HttpRequest, GoesOutAsItIs) {
 	EXPECT_GT(answer.duration.count(), 0);
 	EXPECT_EQ(header_of(answer, "x-kind"), "A");
 	EXPECT_EQ(header_of(answer, "x-fold"), "one two");
-	EXPECT_EQ(std::count_if(answer.headers.begin(), answer.headers.end(), [](auto &h) { return h.name == "set-cookie"; }), 2);
+	EXPECT_EQ(
+	    std::count_if(answer.headers.begin(), answer.headers.end(), [](auto &h) { return h.name == "set-cookie"; }), 2);
 
 	auto arrived = server.arrived();
 	ASSERT_EQ(arrived.size(), 1u);
@@ -71,9 +74,12 @@ TEST(HttpRequest, GoesOutAsItIs) {
 TEST(HttpRequest, MethodsOnTheSameHandle) {
 	Server server(Server::always(200));
 	Driver driver;
-	struct { const char *method, *body; std::optional<std::string> length; } cases[] = {
-	    {"POST", "abc", "3"}, {"GET", "", {}}, {"PUT", "abcd", "4"}, {"DELETE", "", {}}, {"DELETE", "x", "1"},
-	    {"PATCH", "", "0"},   {"POST", "", "0"}, {"GET", "q", "1"},  {"GET", "", {}},    {"OPTIONS", "", {}},
+	struct {
+		const char *method, *body;
+		std::optional<std::string> length;
+	} cases[] = {
+	    {"POST", "abc", "3"}, {"GET", "", {}},   {"PUT", "abcd", "4"}, {"DELETE", "", {}}, {"DELETE", "x", "1"},
+	    {"PATCH", "", "0"},   {"POST", "", "0"}, {"GET", "q", "1"},    {"GET", "", {}},    {"OPTIONS", "", {}},
 	};
 	for (auto &c : cases) {
 		EXPECT_EQ(driver.send(make_request(server.url(), c.method, c.body)).transfer, Transfer::complete);
@@ -228,8 +234,8 @@ TEST(HttpConnections, WaitsWithoutSpinning) {
 	EXPECT_EQ(poll(&waited, 1, 100), 0);
 }
 
-// A server that takes the first request of a connection, reads the second one, and closes without a word: the request may
-// have been applied. libcurl by itself would send it again on a new connection.
+// A server that takes the first request of a connection, reads the second one, and closes without a word: the request
+// may have been applied. libcurl by itself would send it again on a new connection.
 class Resend : public testing::TestWithParam<std::pair<const char *, std::size_t>> {};
 
 TEST_P(Resend, NotIdempotentArrivesOnce) {
@@ -395,7 +401,8 @@ TEST(HttpFailures, NothingBackIsLost) {
 }
 
 TEST(HttpFailures, NotHttp) {
-	for (std::string text : {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\nabc"}) {
+	for (std::string text :
+	     {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\nabc"}) {
 		Server server([&](Connection &connection) {
 			connection.read_request();
 			connection.send(text);
@@ -468,8 +475,9 @@ TEST(HttpAnswer, CompressedStaysAsItCame) {
 
 TEST(HttpAnswer, TrailersAndInformationalHeadersAreNotHeaders) {
 	Server server(once([](Connection &connection, const Arrived &) {
-		connection.send("HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\nHTTP/1.1 200 OK\r\nX-Real: 1\r\nTrailer: X-Late\r\n"
-		                "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Late: 1\r\n\r\n");
+		connection.send(
+		    "HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\nHTTP/1.1 200 OK\r\nX-Real: 1\r\nTrailer: X-Late\r\n"
+		    "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Late: 1\r\n\r\n");
 	}));
 	Driver driver;
 	auto answer = driver.send(make_request(server.url()));
@@ -506,8 +514,9 @@ TEST(HttpAnswer, ProxyOfTheEnvironmentIsIgnored) {
 TEST(HttpBlocked, AddressesThatAreNotListed) {
 	Server server(Server::always(200));
 	auto port = ":" + std::to_string(server.port) + "/";
-	for (std::string host : {"127.0.0.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.1", "localhost", "[::ffff:127.0.0.1]",
-	                         "[::1]", "[::127.0.0.1]", "0.0.0.0", "0", "[::]", "169.254.169.254", "[64:ff9b::7f00:1]"}) {
+	for (std::string host :
+	     {"127.0.0.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.1", "localhost", "[::ffff:127.0.0.1]", "[::1]",
+	      "[::127.0.0.1]", "0.0.0.0", "0", "[::]", "169.254.169.254", "[64:ff9b::7f00:1]"}) {
 		Driver driver {http::MultiSettings {}};
 		auto answer = driver.send(make_request("http://" + host + port));
 		EXPECT_EQ(answer.transfer, Transfer::blocked) << host << ": " << answer.error;
@@ -598,7 +607,7 @@ TEST(HttpCancel, LeavesNoDescriptor) {
 		return std::distance(begin(folder), end(folder));
 	};
 	Server server(Server::always(200));
-	{ Driver warm_up; } // what libcurl opens once
+	{ Driver warm_up; }      // what libcurl opens once
 	auto client_side = [&] { // of the descriptors here, those of the server's threads close a moment later
 		for (int i = 0; i < 100; ++i) {
 			Driver driver;

@@ -73,11 +73,13 @@ TEST(HttpSign, Hashes) {
 	EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	EXPECT_EQ(hex(digest(Hash::sha1, "abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
 	// RFC 2202, RFC 4231
-	EXPECT_EQ(hex(hmac(Hash::sha1, "Jefe", "what do ya want for nothing?")), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	EXPECT_EQ(hex(hmac(Hash::sha1, "Jefe", "what do ya want for nothing?")),
+	          "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
 	EXPECT_EQ(hex(hmac(Hash::sha256, "Jefe", "what do ya want for nothing?")),
 	          "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 	EXPECT_EQ(hex(hmac(Hash::sha512, "Jefe", "what do ya want for nothing?")),
-	          "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e"
+	          "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a3"
+	          "4d4a6b4b636e"
 	          "070a38bce737");
 	EXPECT_EQ(hex(hmac(Hash::sha256, "", "")), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 	EXPECT_EQ(hash_from("sha256"), Hash::sha256);
@@ -85,9 +87,14 @@ TEST(HttpSign, Hashes) {
 }
 
 TEST(HttpSign, Base64) {
-	for (auto &[text, encoded] : std::vector<std::pair<std::string, std::string>> {
-	         {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
-	         {std::string("\xff\xfe\x00", 3), "//4A"}}) {
+	for (auto &[text, encoded] :
+	     std::vector<std::pair<std::string, std::string>> {{"", ""},
+	                                                       {"f", "Zg=="},
+	                                                       {"fo", "Zm8="},
+	                                                       {"foo", "Zm9v"},
+	                                                       {"foob", "Zm9vYg=="},
+	                                                       {"fooba", "Zm9vYmE="},
+	                                                       {std::string("\xff\xfe\x00", 3), "//4A"}}) {
 		EXPECT_EQ(base64(text), encoded);
 		EXPECT_EQ(base64_decode(encoded), text);
 	}
@@ -104,7 +111,8 @@ TEST(HttpSign, Base64) {
 TEST(HttpSign, StandardWebhook) {
 	Request request;
 	request.body = "{\"test\": 2432232314}";
-	sign_standard_webhook(request, "msg_p5jXN8AQM9LWM0D4loKWxJek", at(1614265330), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+	sign_standard_webhook(request, "msg_p5jXN8AQM9LWM0D4loKWxJek", at(1614265330),
+	                      "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 	EXPECT_EQ(header_of(request, "webhook-id"), "msg_p5jXN8AQM9LWM0D4loKWxJek");
 	EXPECT_EQ(header_of(request, "webhook-timestamp"), "1614265330");
 	EXPECT_EQ(header_of(request, "webhook-signature"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
@@ -131,7 +139,8 @@ TEST(HttpSign, StandardWebhookVectors) {
 		Request request;
 		request.body = vector["body"];
 		sign_standard_webhook(request, vector["webhook-id"].get<std::string>(),
-		                      at(std::stoll(vector["webhook-timestamp"].get<std::string>())), vector["secret"].get<std::string>());
+		                      at(std::stoll(vector["webhook-timestamp"].get<std::string>())),
+		                      vector["secret"].get<std::string>());
 		EXPECT_EQ(header_of(request, "webhook-signature"), vector["webhook-signature"]) << vector["name"];
 	}
 }
@@ -142,8 +151,9 @@ TEST(HttpSign, AwsVanilla) { // published with the suite of AWS
 	request.url = "https://example.amazonaws.com/";
 	sign_aws_v4(request, {"us-east-1", "service"}, suite_keys, suite_time);
 	EXPECT_EQ(header_of(request, "X-Amz-Date"), "20150830T123600Z");
-	auto expected = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
-	                "SignedHeaders=host;x-amz-date, Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
+	auto expected =
+	    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
+	    "SignedHeaders=host;x-amz-date, Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
 	EXPECT_EQ(header_of(request, "Authorization"), expected);
 	sign_aws_v4(request, {"us-east-1", "service"}, suite_keys, suite_time); // again: the same, not one more
 	EXPECT_EQ(header_of(request, "Authorization"), expected);
@@ -186,7 +196,8 @@ TEST(HttpSign, AwsCanonicalForm) {
 	request.headers = {{"X-A", "  two   blanks "}, {"User-Agent", "not signed"}, {"X-A", "second"}};
 	auto made = aws_v4_signature(request, {"r", "lambda"}, "key", suite_time, AwsRules::of("lambda"));
 	EXPECT_EQ(made.canonical_request, "POST\n/2015-03-31/functions/arn%253Aaws/b\nA=1&B=2&acl=&s=~%20x\n"
-	                                  "host:h.example:8443\nx-a:two blanks,second\n\nhost;x-a\n" + sha256_hex(""));
+	                                  "host:h.example:8443\nx-a:two blanks,second\n\nhost;x-a\n" +
+	                                      sha256_hex(""));
 	made = aws_v4_signature(request, {"r", "s3"}, "key", suite_time, AwsRules::of("s3"));
 	EXPECT_NE(made.canonical_request.find("\n/2015-03-31/functions/arn%3Aaws/a/../b\n"), std::string::npos);
 }
@@ -200,8 +211,8 @@ TEST(HttpSign, AwsSuite) {
 	for (auto &[name, files] : suite.items()) {
 		auto &context = files["context.json"];
 		auto text = files["request.txt"].get<std::string>();
-		// The suite has blanks and UTF-8 in paths as they are. They cannot go out like that: a client sends %20, which is
-		// signed as %2520. These cases are about a client that encodes while signing.
+		// The suite has blanks and UTF-8 in paths as they are. They cannot go out like that: a client sends %20, which
+		// is signed as %2520. These cases are about a client that encodes while signing.
 		bool blank = text.substr(0, text.find(" HTTP/1.1")).find(' ', text.find(' ') + 1) != std::string::npos;
 		auto request = parse_suite_request(text);
 		AwsRules rules = AwsRules::of(context["service"].get<std::string>());
@@ -226,6 +237,7 @@ TEST(HttpSign, AwsSuite) {
 		EXPECT_EQ(made.signature, files["header-signature.txt"]) << name;
 		EXPECT_TRUE(header_of(request, "Authorization").ends_with("Signature=" + made.signature)) << name;
 		EXPECT_NE(files["header-signed-request.txt"].get<std::string>().find(header_of(request, "Authorization")),
-		          std::string::npos) << name;
+		          std::string::npos)
+		    << name;
 	}
 }

@@ -44,20 +44,72 @@ template <typename Function> Error error_of(Function function) {
 
 TEST(HttpAddress, PublicOnlyWithoutAList) {
 	AddressFilter filter;
-	for (auto text : {"8.8.8.8", "1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
-	                  "128.0.0.1", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255",
-	                  "192.169.0.0", "192.0.1.0", "198.17.255.255", "198.20.0.0", "223.255.255.255", "2606:4700::1111",
-	                  "2a00:1450:4001::1", "2001:200::1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "::8.8.8.8",
+	for (auto text : {"8.8.8.8",          "1.1.1.1",
+	                  "9.255.255.255",    "11.0.0.0",
+	                  "100.63.255.255",   "100.128.0.0",
+	                  "126.255.255.255",  "128.0.0.1",
+	                  "169.253.255.255",  "169.255.0.0",
+	                  "172.15.255.255",   "172.32.0.0",
+	                  "192.167.255.255",  "192.169.0.0",
+	                  "192.0.1.0",        "198.17.255.255",
+	                  "198.20.0.0",       "223.255.255.255",
+	                  "2606:4700::1111",  "2a00:1450:4001::1",
+	                  "2001:200::1",      "2001:4860:4860::8888",
+	                  "::ffff:8.8.8.8",   "::8.8.8.8",
 	                  "64:ff9b::808:808", "2002:808:808::1"})
 		EXPECT_TRUE(allows(filter, text)) << text;
-	for (auto text : {"0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.0.0.1",
-	                  "127.255.255.255", "169.254.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1",
-	                  "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255", "198.51.100.1",
-	                  "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "::", "::1", "::2",
-	                  "fe80::1", "febf::1", "fec0::1", "fc00::1", "fd00::1", "fdff::1", "ff02::1", "2001:db8::1", "2001::1",
-	                  "2001:10::1", "3fff::1", "100::1", "4000::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-	                  "::ffff:169.254.169.254", "::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-	                  "64:ff9b:1::808:808", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2002:a00:1::", "fd00:ec2::254"})
+	for (auto text : {"0.0.0.0",
+	                  "0.1.2.3",
+	                  "10.0.0.1",
+	                  "10.255.255.255",
+	                  "100.64.0.1",
+	                  "100.127.255.255",
+	                  "127.0.0.1",
+	                  "127.255.255.255",
+	                  "169.254.0.1",
+	                  "169.254.169.254",
+	                  "172.16.0.1",
+	                  "172.31.255.255",
+	                  "192.0.0.1",
+	                  "192.0.2.1",
+	                  "192.88.99.1",
+	                  "192.168.0.1",
+	                  "198.18.0.1",
+	                  "198.19.255.255",
+	                  "198.51.100.1",
+	                  "203.0.113.1",
+	                  "224.0.0.1",
+	                  "239.255.255.255",
+	                  "240.0.0.1",
+	                  "255.255.255.255",
+	                  "::",
+	                  "::1",
+	                  "::2",
+	                  "fe80::1",
+	                  "febf::1",
+	                  "fec0::1",
+	                  "fc00::1",
+	                  "fd00::1",
+	                  "fdff::1",
+	                  "ff02::1",
+	                  "2001:db8::1",
+	                  "2001::1",
+	                  "2001:10::1",
+	                  "3fff::1",
+	                  "100::1",
+	                  "4000::1",
+	                  "::ffff:127.0.0.1",
+	                  "::ffff:10.0.0.1",
+	                  "::ffff:169.254.169.254",
+	                  "::127.0.0.1",
+	                  "::ffff:0:127.0.0.1",
+	                  "64:ff9b::7f00:1",
+	                  "64:ff9b::a9fe:a9fe",
+	                  "64:ff9b:1::808:808",
+	                  "2002:7f00:1::",
+	                  "2002:a9fe:a9fe::1",
+	                  "2002:a00:1::",
+	                  "fd00:ec2::254"})
 		EXPECT_FALSE(allows(filter, text)) << text;
 }
 
@@ -66,8 +118,8 @@ TEST(HttpAddress, List) {
 	for (auto text : {"127.0.0.1", "127.9.9.9", "::1", "10.1.2.3", "192.168.7.9", "fd00:1:2::3", "::ffff:10.1.0.1",
 	                  "64:ff9b::a01:1", "2002:a01:1::", "8.8.8.8"})
 		EXPECT_TRUE(allows(filter, text)) << text;
-	for (auto text : {"10.2.0.0", "10.0.255.255", "192.168.7.8", "192.168.7.10", "fd00:2::", "169.254.169.254", "::",
-	                  "::ffff:10.2.0.1"})
+	for (auto text : {"10.2.0.0", "10.0.255.255", "192.168.7.8", "192.168.7.10", "fd00:2::", "169.254.169.254",
+	                  "::", "::ffff:10.2.0.1"})
 		EXPECT_FALSE(allows(filter, text)) << text;
 	EXPECT_TRUE(allows(AddressFilter("0.0.0.0/0"), "169.254.169.254"));
 	EXPECT_FALSE(allows(AddressFilter("0.0.0.0/0"), "fd00::1"));
@@ -87,8 +139,9 @@ TEST(HttpAddress, OtherFamilies) {
 }
 
 TEST(HttpAddress, BadLists) {
-	for (auto text : {"10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "10.0.0.0/8x", "10.0.0/8", "localhost", "::1/129", "1.2.3.4.5",
-	                  "10.1.2.3/8", "fd00::1/8", "10.0.0.0/8;127.0.0.1", "/8", "*", "10.0.0.0/ 8", "010.0.0.1/8", "::1%lo"}) {
+	for (auto text :
+	     {"10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "10.0.0.0/8x", "10.0.0/8", "localhost", "::1/129", "1.2.3.4.5",
+	      "10.1.2.3/8", "fd00::1/8", "10.0.0.0/8;127.0.0.1", "/8", "*", "10.0.0.0/ 8", "010.0.0.1/8", "::1%lo"}) {
 		auto error = error_of([&] { AddressFilter filter(text); });
 		EXPECT_EQ(error.sqlstate, "22023") << text;
 		EXPECT_EQ(error.message.find("pg_courier.allow_addresses"), 0u) << error.message;
@@ -96,12 +149,29 @@ TEST(HttpAddress, BadLists) {
 }
 
 TEST(HttpUrl, Check) {
-	for (auto text : {"https://api.example.com", "http://h/", "HTTPS://H/v1?a=b&c", "http://127.0.0.1:8080/x", "http://[::1]:80/",
-	                  "https://h/a/../b/%2F", "https://h/v1/@me"})
+	for (auto text : {"https://api.example.com", "http://h/", "HTTPS://H/v1?a=b&c", "http://127.0.0.1:8080/x",
+	                  "http://[::1]:80/", "https://h/a/../b/%2F", "https://h/v1/@me"})
 		EXPECT_NO_THROW(check_url(text, "base_url")) << text;
-	for (auto text : {"", "api.example.com", "ftp://h/", "file:///etc/passwd", "javascript:alert(1)", "http://", "http:///x",
-	                  "https://user:sesame@h/", "https://user@h/", "https://@h/", "http://h/a b", "http://h/\r\nX: y", "http://h\n",
-	                  "\thttp://h", "http://h/#x", "http://h:99999/", "http://h:0/", "http://h:x/", "http://[::1/", "http:\\\\h",
+	for (auto text : {"",
+	                  "api.example.com",
+	                  "ftp://h/",
+	                  "file:///etc/passwd",
+	                  "javascript:alert(1)",
+	                  "http://",
+	                  "http:///x",
+	                  "https://user:sesame@h/",
+	                  "https://user@h/",
+	                  "https://@h/",
+	                  "http://h/a b",
+	                  "http://h/\r\nX: y",
+	                  "http://h\n",
+	                  "\thttp://h",
+	                  "http://h/#x",
+	                  "http://h:99999/",
+	                  "http://h:0/",
+	                  "http://h:x/",
+	                  "http://[::1/",
+	                  "http:\\\\h",
 	                  "https:/h/"}) {
 		auto error = error_of([&] { check_url(text, "base_url"); });
 		EXPECT_EQ(error.sqlstate, "22023") << text;
@@ -226,11 +296,12 @@ TEST(HttpRedact, Headers) {
 	Redactor redactor;
 	redactor.add_secret("sesame");
 	redactor.add_header("X-Own");
-	for (auto name : {"Authorization", "authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key", "x-api-key",
-	                  "Api-Key", "X-Goog-Api-Key", "X-Auth-Token", "X-Amz-Security-Token", "X-Shopify-Access-Token", "x-own",
-	                  "X-Parse-Master-Key"})
+	for (auto name : {"Authorization", "authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key",
+	                  "x-api-key", "Api-Key", "X-Goog-Api-Key", "X-Auth-Token", "X-Amz-Security-Token",
+	                  "X-Shopify-Access-Token", "x-own", "X-Parse-Master-Key"})
 		EXPECT_EQ(redactor.redact_header(name, "whatever"), "[secret]") << name;
-	for (auto name : {"Content-Type", "Idempotency-Key", "X-RateLimit-Remaining-Tokens", "Retry-After", "webhook-signature"})
+	for (auto name :
+	     {"Content-Type", "Idempotency-Key", "X-RateLimit-Remaining-Tokens", "Retry-After", "webhook-signature"})
 		EXPECT_EQ(redactor.redact_header(name, "whatever"), "whatever") << name;
 	EXPECT_EQ(redactor.redact_header("X-Echo", "is sesame"), "is [secret]");
 }

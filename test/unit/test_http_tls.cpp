@@ -24,11 +24,11 @@ protected:
 	}
 
 	static void leaf(const std::string &name, const std::string &ca, const std::string &extension) {
-		run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout " + name + ".key -out " + name +
-		    ".csr -subj /CN=" + name);
+		run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout " + name + ".key -out " +
+		    name + ".csr -subj /CN=" + name);
 		std::ofstream(folder / (name + ".ext")) << extension << "\n";
-		run("openssl x509 -req -in " + name + ".csr -CA " + ca + ".crt -CAkey " + ca + ".key -CAcreateserial -days 2 -extfile " +
-		    name + ".ext -out " + name + ".crt");
+		run("openssl x509 -req -in " + name + ".csr -CA " + ca + ".crt -CAkey " + ca +
+		    ".key -CAcreateserial -days 2 -extfile " + name + ".ext -out " + name + ".crt");
 	}
 
 	static void authority(const std::string &name) {

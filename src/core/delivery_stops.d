@@ -1,0 +1,12 @@
+src/core/delivery_stops.o: src/core/delivery_stops.cpp \
+ src/core/delivery_state.hpp src/core/batcher.hpp src/core/record.hpp \
+ src/core/breaker.hpp src/core/client.hpp src/core/transport.hpp \
+ src/core/delivery.hpp src/core/exchange_log.hpp
+src/core/delivery_state.hpp:
+src/core/batcher.hpp:
+src/core/record.hpp:
+src/core/breaker.hpp:
+src/core/client.hpp:
+src/core/transport.hpp:
+src/core/delivery.hpp:
+src/core/exchange_log.hpp:

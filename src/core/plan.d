@@ -1,0 +1,2 @@
+src/core/plan.o: src/core/plan.cpp src/core/plan.hpp
+src/core/plan.hpp:

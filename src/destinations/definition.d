@@ -1,0 +1,20 @@
+src/destinations/definition.o: src/destinations/definition.cpp \
+ src/destinations/definition.hpp src/core/record.hpp \
+ src/destinations/auth.hpp src/core/transport.hpp \
+ src/destinations/reader.hpp src/destinations/encode.hpp \
+ src/destinations/mapper.hpp src/destinations/rules.hpp \
+ src/core/client.hpp src/destinations/template.hpp src/core/error.hpp \
+ src/core/options.hpp src/destinations/request_template.hpp
+src/destinations/definition.hpp:
+src/core/record.hpp:
+src/destinations/auth.hpp:
+src/core/transport.hpp:
+src/destinations/reader.hpp:
+src/destinations/encode.hpp:
+src/destinations/mapper.hpp:
+src/destinations/rules.hpp:
+src/core/client.hpp:
+src/destinations/template.hpp:
+src/core/error.hpp:
+src/core/options.hpp:
+src/destinations/request_template.hpp:

@@ -1,0 +1,161 @@
+#include "core/json_text.hpp"
+#include "pg/change_pages.hpp"
+#include "pg/comparison.hpp"
+#include "pg/run_worker.hpp"
+#include "pg/spi.hpp"
+#include "pg/subtransaction.hpp"
+
+extern "C" {
+#include "utils/builtins.h"
+}
+
+// What can be asked of a sync without running it. plan_sync and preview_sync do what a run does, in a subtransaction that is
+// rolled back: what they say is what a run would do, and nothing of it stays. Internal halves of door functions: the door
+// has switched to the extension's owner; the SQL that calls them has checked rights.
+
+namespace courier::pg {
+
+namespace {
+
+// A run number that no run has: scratch tables of a preview are named by the backend.
+std::int64_t preview_run_id() {
+	return -static_cast<std::int64_t>(MyProcPid);
+}
+
+RunDefinition definition_of(const std::string &sync) {
+	Rows rows = spi_execute("SELECT courier_internal.sync_definition($1)", sync);
+	if (rows.empty() || rows.is_null(0, 0))
+		throw Error("42704", "sync \"" + sync + "\" does not exist");
+	RunDefinition run = read_definition(rows.get<std::string>(0, 0));
+	run.run_id = run.plan.run_id = run.origin_run_id = preview_run_id();
+	complete_plan(run);
+	return run;
+}
+
+} // namespace
+
+// courier_internal.create_snapshot_table(sync_id integer)
+COURIER_FUNCTION(courier_create_snapshot_table) {
+	return enter_cpp([&] {
+		Spi spi;
+		Rows rows = spi_execute("SELECT name FROM courier_internal.sync WHERE sync_id = $1", PG_GETARG_INT32(0));
+		RunDefinition run = definition_of(rows.get<std::string>(0, 0));
+		UserContext context(run.as_owner());
+		spi_execute(create_snapshot(run.plan));
+	});
+}
+
+// courier_internal.plan_counts(name text, OUT added, changed, removed, unchanged, invalid)
+COURIER_FUNCTION(courier_plan_counts) {
+	return enter_cpp([&]() -> Datum {
+		ResultSet result(fcinfo);
+		Spi spi;
+		RunDefinition run = definition_of(text_argument(fcinfo, 0));
+		OperationMap operations;
+		auto client = open_client(run, operations);
+		Comparison found;
+		{
+			Subtransaction undo;
+			found = run.is_baseline() ? take_baseline(run) : compare_model(run);
+		}
+		if (found.blocked) {
+			std::string message = found.blocked->message;
+			call_postgres([&] { ereport(NOTICE, errmsg("a run would be blocked: %s", message.c_str())); });
+		}
+		if (run.plan.former_lost)
+			call_postgres([] {
+				ereport(NOTICE, errmsg("the mapping that the snapshot was made with cannot be evaluated any more"),
+				        errdetail("Every record counts as changed."));
+			});
+		std::int64_t unchanged = std::max<std::int64_t>(0, found.rows - found.invalid - found.added - found.changed);
+		result.add({found.added, found.changed, found.removed, unchanged, found.invalid});
+		return Datum(0);
+	});
+}
+
+// courier_internal.preview_requests(name text, max_requests integer): change, operation, records, method, url, headers, body
+COURIER_FUNCTION(courier_preview_requests) {
+	return enter_cpp([&]() -> Datum {
+		ResultSet result(fcinfo);
+		Spi spi;
+		RunDefinition run = definition_of(text_argument(fcinfo, 0));
+		std::int32_t most = PG_GETARG_INT32(1);
+		OperationMap operations;
+		auto client = open_client(run, operations);
+		std::vector<Record> records;
+		{
+			Subtransaction undo;
+			compare_model(run);
+			UserContext context(run.as_owner());
+			Rows rows = spi_execute(page(run.plan), Tid {0, 0}, Tid {10000, 0}, std::int64_t {4 << 20}, run.origin_run_id);
+			for (std::size_t row = 0; row < rows.size(); row++) {
+				Record record;
+				record.id = row;
+				record.change = static_cast<Change>(rows.text(row, 1)[0]);
+				record.key = rows.text(row, 6);
+				record.key_json = rows.text(row, 7);
+				record.fields = rows.text(row, 8);
+				record.idempotency_key = rows.text(row, 9);
+				record.previous = rows.text(row, 10);
+				record.remote_id = rows.text(row, 11);
+				if (run.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12))
+					record.fields = changed_members(record.fields, std::string(rows.text(row, 12)), run.client.match_fields);
+				records.push_back(std::move(record));
+			}
+		}
+		auto now = std::chrono::system_clock::now();
+		std::size_t at = 0;
+		for (std::int32_t made = 0; made < most && at < records.size();) {
+			Change change = records[at].change;
+			auto wanted = change == Change::added     ? operations.added
+			              : change == Change::changed ? operations.changed
+			                                          : operations.removed;
+			auto operation = wanted ? client->serves(*wanted, change) : std::nullopt;
+			std::size_t batch = 1;
+			if (operation) {
+				std::size_t limit = std::max<std::size_t>(client->limits(*operation).batch_records, 1);
+				if (run.options.batch_size > 0)
+					limit = std::min(limit, run.options.batch_size);
+				while (batch < limit && at + batch < records.size() && records[at + batch].change == change)
+					batch++;
+				std::span<const Record> span(records.data() + at, batch);
+				Rendered rendered = client->render(*operation, span, now);
+				if (!rendered.records.empty()) {
+					std::string headers = "{";
+					for (auto &header : rendered.request.headers) {
+						headers += headers.size() > 1 ? "," : "";
+						json_append_string(headers, header.name);
+						headers += ':';
+						json_append_string(headers, client->redact(header.value));
+					}
+					result.add({std::string(to_text(change)), std::string(to_text(*operation)),
+					            static_cast<int>(rendered.records.size()), rendered.request.method,
+					            client->redact(rendered.request.url), Jsonb {headers + "}"},
+					            client->redact(rendered.request.body)});
+					made++;
+				}
+			}
+			at += batch;
+		}
+		return Datum(0);
+	});
+}
+
+// courier_internal.accepted_records(name text) RETURNS TABLE (record jsonb)
+COURIER_FUNCTION(courier_accepted_records) {
+	return enter_cpp([&]() -> Datum {
+		ResultSet result(fcinfo);
+		Spi spi;
+		RunDefinition run = definition_of(text_argument(fcinfo, 0));
+		Rows rows;
+		{
+			UserContext context(run.as_owner());
+			rows = spi_execute(accepted(run.plan));
+		}
+		for (std::size_t row = 0; row < rows.size(); row++)
+			result.add({Jsonb {rows.get<std::string>(row, 0)}});
+		return Datum(0);
+	});
+}
+
+} // namespace courier::pg

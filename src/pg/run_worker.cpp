@@ -1,0 +1,272 @@
+#include "core/client.hpp"
+#include "destinations/operations.hpp"
+#include "destinations/registry.hpp"
+#include "pg/comparison.hpp"
+#include "pg/fault.hpp"
+#include "pg/housekeeping.hpp"
+#include "pg/run_queue.hpp"
+#include "pg/run_worker.hpp"
+#include "pg/secrets.hpp"
+#include "pg/send.hpp"
+#include "pg/spi.hpp"
+#include "pg/workers.hpp"
+
+extern "C" {
+#include "miscadmin.h"
+#include "pgstat.h"
+}
+
+#include <curl/curl.h>
+
+// A run worker claims runs until there is none left. What goes wrong in a run becomes the run's status; what goes wrong
+// around it (no connection, no memory) ends the worker, and the scheduler, or the next worker, finds an interrupted run.
+//
+//   claimed -> querying -> [blocked] -> sending -> success | warning | failed | cancelled
+//   killed anywhere: interrupted (by whoever finds the lease free), and a new run carries on
+
+namespace courier::pg {
+
+namespace {
+
+// The error codes that people look up, for errors of the model.
+std::string error_code(const Error &error) {
+	const std::string &state = error.sqlstate;
+	if (state == "42P01" || state == "42703" || state == "42704" || state == "42883")
+		return "model_changed";
+	if (state == "57014")
+		return "cancelled";
+	return state;
+}
+
+struct Ending {
+	std::string status;
+	std::optional<std::string> code, error, hint;
+	std::int64_t snapshot_change = 0;
+	std::optional<system_clock_point> not_before;
+};
+
+Ending failed(const Error &error) {
+	Ending out {"failed", error_code(error), storable(error.message), std::nullopt};
+	if (!error.detail.empty())
+		*out.error += " (" + storable(error.detail) + ")";
+	if (!error.hint.empty())
+		out.hint = storable(error.hint);
+	if (error.sqlstate == "57014")
+		out.status = "cancelled";
+	return out;
+}
+
+std::string definition_of(std::int64_t run_id) {
+	Rows rows = spi_execute("SELECT courier_internal.run_definition($1)", run_id);
+	if (rows.empty() || rows.is_null(0, 0))
+		throw Error("55000", "the run is gone");
+	return rows.get<std::string>(0, 0);
+}
+
+// Scratch that earlier runs of this sync left behind when they were killed.
+void drop_old_scratch(const RunDefinition &run) {
+	Rows rows = spi_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
+	                        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	                        " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_%'"
+	                        " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
+	                        run.sync_id, run.run_id);
+	UserContext context(run.as_owner());
+	for (std::size_t row = 0; row < rows.size(); row++)
+		spi_execute("DROP TABLE IF EXISTS " + rows.get<std::string>(row, 0));
+}
+
+bool holds_rejected(const RunDefinition &run) {
+	return !spi_execute("SELECT FROM courier_internal.rejected WHERE sync_id = $1 AND outcome IN ('rejected', 'unknown') LIMIT 1",
+	                    run.sync_id)
+	            .processed() == 0;
+}
+
+void write_plan(const RunDefinition &run, const Comparison &found) {
+	spi_execute("UPDATE courier_internal.run SET rows_queried = $2, planned_added = $3, planned_changed = $4,"
+	            " planned_removed = $5, invalid = $6, held_removals = $7 WHERE run_id = $1",
+	            run.run_id, found.rows, found.added, found.changed, found.removed, found.invalid, found.held_removals);
+}
+
+// The short transaction in which a run ends.
+void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending) {
+	Transaction transaction;
+	{
+		Spi spi;
+		if (run && OidIsValid(run->owner))
+			drop_scratch(*run);
+		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
+		            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
+		            run_id, ending.snapshot_change);
+		if (ending.not_before)
+			spi_execute("UPDATE courier_internal.sync_state SET not_before = pg_catalog.to_timestamp($2)"
+			            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
+			            run_id, std::chrono::duration<double>(ending.not_before->time_since_epoch()).count());
+		spi_execute("SELECT courier_internal.finish_run($1, $2, $3, $4, $5)", run_id, ending.status, ending.code, ending.error,
+		            ending.hint);
+	}
+	transaction.commit();
+	COURIER_FAULT("finished");
+}
+
+class RunId {
+public:
+	explicit RunId(std::int64_t run_id) { set_current_run_id(run_id); }
+	~RunId() { set_current_run_id(0); }
+	RunId(const RunId &) = delete;
+};
+
+// Compares. nullopt: go on and send; otherwise the run ends so.
+std::optional<Ending> plan_run(RunDefinition &run, Comparison &found) {
+	Transaction transaction(Isolation::repeatable_read);
+	std::optional<Ending> ending;
+	{
+		Spi spi;
+		found = run.is_baseline() ? take_baseline(run) : compare_model(run);
+		if (!found.blocked)
+			write_plan(run, found);
+	}
+	if (!found.blocked) {
+		transaction.commit();
+		return ending;
+	}
+	// Nothing of a blocked run stays: the transaction is rolled back, and only the numbers are written.
+	return Ending {"blocked", found.blocked->detail, found.blocked->message, found.blocked->hint};
+}
+
+void write_numbers_of_blocked(const RunDefinition &run, const Comparison &found) {
+	Transaction transaction;
+	{
+		Spi spi;
+		write_plan(run, found);
+	}
+	transaction.commit();
+}
+
+Ending perform(RunDefinition &run, Client &client, const OperationMap &operations, const Claim &claim) {
+	Comparison found;
+	if (auto ending = plan_run(run, found)) {
+		write_numbers_of_blocked(run, found);
+		return *ending;
+	}
+	COURIER_FAULT("planned");
+	if (!keep(claim))
+		return {"failed", "lease_lost", "the run lost its lease: SQL of the model released session locks",
+		        "A model must not call pg_advisory_unlock_all()."};
+
+	Ending ending {"success", std::nullopt, std::nullopt, std::nullopt, found.snapshot_change};
+	if (found.added + found.changed + found.removed > 0) {
+		{
+			Transaction transaction;
+			{
+				Spi spi;
+				spi_execute("SELECT courier_internal.set_run_status($1, 'sending')", run.run_id);
+			}
+			transaction.commit();
+		}
+		report_activity("sending", run.sync);
+		SendResult sent = send_changes(run, operations, client, found);
+		ending.snapshot_change += sent.totals.snapshot_change;
+		if (sent.failure) {
+			ending.status = "failed";
+			ending.code = sent.failure->code;
+			ending.error = storable(sent.failure->message);
+			ending.hint = storable(sent.failure->hint);
+			ending.not_before = sent.failure->not_before;
+			return ending;
+		}
+		if (sent.cancelled) {
+			ending.status = "cancelled";
+			ending.code = "cancelled";
+			ending.error = "the run was cancelled; the next one goes on from there";
+			return ending;
+		}
+	}
+	Transaction transaction;
+	{
+		Spi spi;
+		if (found.invalid > 0 || holds_rejected(run))
+			ending.status = "warning";
+	}
+	transaction.commit();
+	return ending;
+}
+
+} // namespace
+
+void report_activity(std::string_view phase, std::string_view sync) {
+	std::string text = "pg_courier: " + std::string(phase) + " " + std::string(sync);
+	call_postgres([&] { pgstat_report_activity(STATE_RUNNING, text.c_str()); });
+}
+
+std::unique_ptr<Client> open_client(RunDefinition &run, OperationMap &operations) {
+	run.client.secrets = resolve_secrets(run.destination_id, run.client.destination, run.secret_references);
+	auto client = make_client(run.client);
+	operations = courier::operations(run.mode, run.sync_type, run.on_removed, *client);
+	Plan &plan = run.plan;
+	plan.send_removals = operations.removed.has_value();
+	plan.clear_removals = operations.removed == Operation::clear;
+	// A request that names the previous identifier can rename; without one, a changed identifier is another record.
+	std::string requests = run.client.sync_config.dump() + run.client.definition.dump();
+	plan.rename_by_removal = plan.keep_match() && plan.send_removals && plan.compare_changes &&
+	                         requests.find("previous.") == std::string::npos;
+	return client;
+}
+
+void execute_run(const Claim &claim) {
+	RunId current(claim.run_id);
+	std::optional<RunDefinition> run;
+	Ending ending;
+	try {
+		std::unique_ptr<Client> client;
+		OperationMap operations;
+		{
+			Transaction transaction;
+			{
+				Spi spi;
+				run = read_definition(definition_of(claim.run_id));
+				report_activity("querying", run->sync);
+				complete_plan(*run);
+				drop_old_scratch(*run);
+				client = open_client(*run, operations);
+				if (!run->test.is_null()) {
+					run->plan.only_key = run->test.at("primary_key").dump();
+					run->plan.only_removed = run->test.value("change", "") == "removed";
+				}
+			}
+			transaction.commit();
+		}
+		COURIER_FAULT("claimed");
+		ending = perform(*run, *client, operations, claim);
+	} catch (const Error &error) {
+		ending = failed(error);
+	} catch (const std::bad_alloc &) {
+		throw;
+	} catch (const std::exception &error) {
+		ending = {"failed", "58000", storable(error.what()), std::nullopt};
+	}
+	finish(run ? &*run : nullptr, claim.run_id, ending);
+}
+
+namespace {
+
+void run_worker() {
+	RunWorkerArguments arguments = read_arguments();
+	enter_worker(arguments.database, InvalidOid);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	std::optional<int64> wanted = arguments.run_id;
+	while (auto claim = claim_run(wanted)) {
+		wanted.reset();
+		ensure_partitions();
+		execute_run(*claim);
+		release(*claim);
+		call_postgres([] { pgstat_report_activity(STATE_IDLE, nullptr); });
+	}
+}
+
+} // namespace
+
+} // namespace courier::pg
+
+extern "C" void courier_run_worker_main(Datum) {
+	courier::pg::enter_cpp([] { courier::pg::run_worker(); });
+}

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "core/client.hpp"
+#include "core/delivery.hpp"
+#include "pg/comparison.hpp"
+#include "pg/settlement.hpp"
+
+namespace courier::pg {
+
+struct SendResult {
+	Totals totals;
+	bool cancelled = false;
+	std::optional<Failure> failure;
+};
+
+// Sends what stands in the run's scratch and settles it. No transaction is open while a socket is; each page and each
+// settlement is a transaction of its own. Outside a transaction.
+SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
+                        const Comparison &planned);
+
+} // namespace courier::pg

@@ -1,0 +1,246 @@
+#include "pg/settlement.hpp"
+
+#include "core/retry.hpp"
+#include "pg/fault.hpp"
+
+extern "C" {
+#include "mb/pg_wchar.h"
+}
+
+// The order inside the transaction does not matter for crashes (all of it or nothing is there afterwards); it does for
+// locks: snapshot first, then our own tables, as everywhere.
+
+namespace courier::pg {
+
+namespace {
+
+int index_of(Change change) {
+	return change == Change::added ? 0 : change == Change::changed ? 1 : 2;
+}
+
+std::optional<std::string> or_null(std::string text) {
+	return text.empty() ? std::nullopt : std::optional(std::move(text));
+}
+
+// By TID into the run's scratch: PostgreSQL must not read the whole of it for a thousand records.
+std::vector<std::pair<std::string, std::string>> tid_settings() {
+	return {{"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"enable_seqscan", "off"}};
+}
+
+} // namespace
+
+std::string storable(std::string_view text, std::size_t most) {
+	std::string out;
+	auto *at = reinterpret_cast<const unsigned char *>(text.data());
+	std::size_t left = text.size();
+	while (left > 0 && out.size() < most) {
+		int length = *at == 0 ? -1 : pg_utf_mblen(at);
+		if (length > 0 && static_cast<std::size_t>(length) <= left && pg_utf8_islegal(at, length)) {
+			out.append(reinterpret_cast<const char *>(at), static_cast<std::size_t>(length));
+			at += length;
+			left -= static_cast<std::size_t>(length);
+		} else {
+			out += "\xEF\xBF\xBD";
+			at++;
+			left--;
+		}
+	}
+	return out;
+}
+
+void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
+                        std::uint64_t requests) {
+	COURIER_FAULT("before_settle");
+	Transaction transaction;
+	{
+		Spi spi;
+		move_snapshot(settled, underway);
+		write_rejected(settled, underway);
+		write_changes(settled, underway);
+		write_requests(exchanges);
+		write_counters(settled, underway, requests);
+	}
+	transaction.commit();
+	COURIER_FAULT("after_settle");
+	for (auto &one : settled)
+		underway.erase(one.record.id);
+}
+
+void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
+	std::vector<Tid> accepted, skipped, removed;
+	std::vector<std::optional<std::string>> remote_ids;
+	for (auto &one : settled) {
+		Change change = underway.at(one.record.id).change;
+		if (one.outcome == Outcome::succeeded && change == Change::removed) {
+			removed.push_back(Tid::unpack(one.record.id));
+		} else if (one.outcome == Outcome::succeeded) {
+			accepted.push_back(Tid::unpack(one.record.id));
+			remote_ids.push_back(or_null(storable(one.remote_id)));
+		} else if (one.outcome == Outcome::skipped && change != Change::removed) {
+			skipped.push_back(Tid::unpack(one.record.id));
+		}
+		if (one.outcome == Outcome::succeeded && change == Change::added)
+			totals_.snapshot_change++;
+		if (one.outcome == Outcome::succeeded && change == Change::removed && !underway.at(one.record.id).former)
+			totals_.snapshot_change--;
+	}
+	if (accepted.empty() && skipped.empty() && removed.empty())
+		return;
+	UserContext context(run_.as_owner(tid_settings()));
+	if (!accepted.empty())
+		spi_execute(settle_accepted(run_.plan), accepted, remote_ids);
+	if (!skipped.empty())
+		spi_execute(settle_skipped(run_.plan), skipped);
+	if (!removed.empty())
+		spi_execute(settle_removed(run_.plan), removed);
+}
+
+void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
+	std::vector<std::string> keys, changes, outcomes, done;
+	std::vector<Jsonb> primary_keys;
+	std::vector<std::optional<Uuid>> hashes;
+	std::vector<std::int64_t> origins;
+	std::vector<std::optional<int>> statuses;
+	std::vector<std::optional<std::string>> codes, messages, payloads;
+	for (auto &one : settled) {
+		const Record &record = one.record;
+		if (one.outcome == Outcome::aborted)
+			continue;
+		if (one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped) {
+			if (run_.plan.has_rejected)
+				done.push_back(record.key);
+			continue;
+		}
+		const Underway &known = underway.at(record.id);
+		keys.push_back(record.key);
+		primary_keys.push_back({record.key_json});
+		changes.emplace_back(to_text(known.change));
+		outcomes.emplace_back(to_text(one.outcome));
+		hashes.push_back(known.hash);
+		origins.push_back(known.origin);
+		statuses.push_back(one.http_status ? std::optional(one.http_status) : std::nullopt);
+		codes.push_back(or_null(storable(one.code, 1000)));
+		messages.push_back(or_null(storable(one.message, 4000)));
+		payloads.push_back(record.fields);
+	}
+	if (!done.empty())
+		spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1 AND key = ANY ($2)", run_.sync_id, done);
+	if (keys.empty())
+		return;
+	// A minute, doubling to a day; another hash is another change and begins anew. Unknown ones are held.
+	spi_execute(
+	    "INSERT INTO courier_internal.rejected AS r (sync_id, key, primary_key, change, outcome, hash, origin_run_id,"
+	    " next_attempt_at, http_status, error_code, message, payload)"
+	    " SELECT DISTINCT ON (u.key) $1, u.key, u.pk, u.change, u.outcome, u.hash, u.origin,"
+	    " CASE WHEN u.outcome = 'unknown' THEN 'infinity'::timestamptz"
+	    " ELSE pg_catalog.clock_timestamp() + interval '1 minute' END, u.status, u.code, u.message, u.payload"
+	    " FROM unnest($2::text[], $3::jsonb[], $4::text[], $5::text[], $6::uuid[], $7::int8[], $8::int4[],"
+	    " $9::text[], $10::text[], $11::text[]) u (key, pk, change, outcome, hash, origin, status, code, message, payload)"
+	    " ON CONFLICT (sync_id, key) DO UPDATE SET primary_key = excluded.primary_key, change = excluded.change,"
+	    " outcome = excluded.outcome, hash = excluded.hash,"
+	    " origin_run_id = excluded.origin_run_id,"
+	    " attempts = CASE WHEN r.hash IS NOT DISTINCT FROM excluded.hash THEN r.attempts + 1 ELSE 1 END,"
+	    " last_failed_at = pg_catalog.clock_timestamp(),"
+	    " next_attempt_at = CASE WHEN excluded.outcome = 'unknown' THEN 'infinity'::timestamptz"
+	    " WHEN r.hash IS NOT DISTINCT FROM excluded.hash THEN pg_catalog.clock_timestamp()"
+	    " + LEAST(interval '1 minute' * 2 ^ LEAST(r.attempts, 20), interval '1 day')"
+	    " ELSE excluded.next_attempt_at END,"
+	    " http_status = excluded.http_status, error_code = excluded.error_code, message = excluded.message,"
+	    " payload = excluded.payload",
+	    run_.sync_id, keys, primary_keys, changes, outcomes, hashes, origins, statuses, codes, messages, payloads);
+}
+
+void Settlement::write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
+	if (run_.options.log_records == LogRecords::none)
+		return;
+	std::vector<std::string> keys, changes, outcomes;
+	std::vector<Jsonb> primary_keys;
+	std::vector<std::optional<int>> statuses;
+	std::vector<std::optional<std::string>> codes, messages, payloads;
+	for (auto &one : settled) {
+		bool good = one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped;
+		if (run_.options.log_records == LogRecords::failed && good)
+			continue;
+		keys.push_back(one.record.key);
+		primary_keys.push_back({one.record.key_json});
+		changes.emplace_back(to_text(underway.at(one.record.id).change));
+		outcomes.emplace_back(to_text(one.outcome));
+		statuses.push_back(one.http_status ? std::optional(one.http_status) : std::nullopt);
+		codes.push_back(or_null(storable(one.code, 1000)));
+		messages.push_back(or_null(storable(one.message, 4000)));
+		bool payload = !good || run_.options.log_records == LogRecords::payload;
+		payloads.push_back(payload ? std::optional(storable(one.record.fields)) : std::nullopt);
+	}
+	if (keys.empty())
+		return;
+	spi_execute("INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, http_status,"
+	            " error_code, message, payload, changed_at)"
+	            " SELECT $1, $2, u.*, pg_catalog.clock_timestamp() FROM unnest($3::text[], $4::jsonb[], $5::text[],"
+	            " $6::text[], $7::int4[], $8::text[], $9::text[], $10::text[]) u",
+	            run_.run_id, run_.sync_id, keys, primary_keys, changes, outcomes, statuses, codes, messages, payloads);
+}
+
+void Settlement::write_requests(const std::vector<Exchange> &exchanges) {
+	for (auto &one : exchanges)
+		spi_execute("INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt, method, url,"
+		            " request_headers, request_body, http_status, response_body, duration, error)"
+		            " VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+		            " $12 * interval '1 microsecond', $13)",
+		            run_.run_id, run_.sync_id, std::string(to_text(one.operation)), static_cast<int>(one.records), one.attempt,
+		            one.method, storable(one.url), Jsonb {one.request_headers.empty() ? "{}" : storable(one.request_headers)},
+		            storable(one.request_body), one.http_status ? std::optional(one.http_status) : std::nullopt,
+		            storable(one.response_body), static_cast<double>(one.duration.count()), or_null(storable(one.error)));
+}
+
+void Settlement::write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway,
+                                std::uint64_t requests) {
+	std::int64_t succeeded[3] = {0, 0, 0}, rejected[3] = {0, 0, 0}, skipped = 0, unknown = 0, aborted = 0;
+	for (auto &one : settled) {
+		int change = index_of(underway.at(one.record.id).change);
+		written_[change]++;
+		switch (one.outcome) {
+		case Outcome::succeeded:
+			succeeded[change]++;
+			break;
+		case Outcome::rejected:
+			rejected[change]++;
+			break;
+		case Outcome::skipped:
+			skipped++;
+			break;
+		case Outcome::unknown:
+			unknown++;
+			break;
+		case Outcome::aborted:
+			aborted++;
+			break;
+		}
+	}
+	totals_.succeeded += succeeded[0] + succeeded[1] + succeeded[2];
+	totals_.rejected += rejected[0] + rejected[1] + rejected[2];
+	totals_.skipped += skipped;
+	totals_.unknown += unknown;
+	totals_.aborted += aborted;
+	spi_execute("UPDATE courier_internal.run SET succeeded_added = succeeded_added + $2,"
+	            " succeeded_changed = succeeded_changed + $3, succeeded_removed = succeeded_removed + $4,"
+	            " rejected_added = rejected_added + $5, rejected_changed = rejected_changed + $6,"
+	            " rejected_removed = rejected_removed + $7, skipped = skipped + $8, unknown = unknown + $9,"
+	            " aborted = aborted + $10, requests = $11 WHERE run_id = $1",
+	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped, unknown,
+	            aborted, static_cast<std::int64_t>(requests));
+}
+
+void Settlement::abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed) {
+	std::int64_t rest = added + changed + removed - written_[0] - written_[1] - written_[2];
+	if (rest <= 0)
+		return;
+	totals_.aborted += rest;
+	Transaction transaction;
+	{
+		Spi spi;
+		spi_execute("UPDATE courier_internal.run SET aborted = aborted + $2 WHERE run_id = $1", run_.run_id, rest);
+	}
+	transaction.commit();
+}
+
+} // namespace courier::pg

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <unordered_map>
+
+#include "core/delivery.hpp"
+#include "pg/run_definition.hpp"
+#include "pg/spi.hpp"
+
+namespace courier::pg {
+
+// What the worker keeps of a record while it is on its way; the record itself is with Delivery.
+struct Underway {
+	std::optional<Uuid> hash; // none for a removal
+	std::int64_t origin = 0;
+	bool former = false;
+	Change change = Change::added; // as planned: counters go by it, whatever the destination made of it
+};
+
+using UnderwayRecords = std::unordered_map<std::uint64_t, Underway>;
+
+struct Totals {
+	std::int64_t succeeded = 0, rejected = 0, skipped = 0, unknown = 0, aborted = 0;
+	std::int64_t snapshot_change = 0;
+};
+
+// Writes outcomes: the snapshot moves (as the owner), rejected records, logs and counters follow, in one short transaction.
+class Settlement {
+public:
+	explicit Settlement(const RunDefinition &run) : run_(run) {}
+
+	// Takes the records out of `underway`.
+	void settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
+	            std::uint64_t requests);
+	const Totals &totals() const { return totals_; }
+	// What the run does not get to any more.
+	void abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed);
+	// How often each outcome was written, by change as planned: [added, changed, removed].
+	std::int64_t written(int change) const { return written_[change]; }
+
+private:
+	void move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway);
+	void write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway);
+	void write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway);
+	void write_requests(const std::vector<Exchange> &exchanges);
+	void write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway, std::uint64_t requests);
+
+	const RunDefinition &run_;
+	Totals totals_;
+	std::int64_t written_[3] = {0, 0, 0};
+};
+
+// Text that PostgreSQL takes: valid UTF-8 without NUL, at most `most` bytes.
+std::string storable(std::string_view text, std::size_t most = 64 << 10);
+
+} // namespace courier::pg
