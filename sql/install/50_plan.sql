@@ -14,7 +14,7 @@ CREATE FUNCTION courier_internal.preview_requests(name text, max_requests intege
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'courier_preview_requests';
 COMMENT ON FUNCTION courier_internal.preview_requests(text, integer) IS 'The first requests that a run would send, secrets redacted';
 
-CREATE FUNCTION courier_internal.accepted_records(name text) RETURNS TABLE (record jsonb)
+CREATE FUNCTION courier_internal.accepted_records(name text) RETURNS TABLE (ordinal bigint, record jsonb)
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'courier_accepted_records';
 COMMENT ON FUNCTION courier_internal.accepted_records(text) IS 'The snapshot of a sync, one object a record';
 
@@ -47,7 +47,7 @@ CREATE FUNCTION courier_internal.snapshot(caller oid, caller_path text, sync tex
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM courier_internal.find_sync(caller, snapshot.sync);
-    RETURN QUERY SELECT a.record FROM courier_internal.accepted_records(snapshot.sync) a;
+    RETURN QUERY SELECT a.record FROM courier_internal.accepted_records(snapshot.sync) a ORDER BY a.ordinal;
 END
 $$;
 COMMENT ON FUNCTION courier_internal.snapshot(oid, text, text) IS 'Behind courier.snapshot';

@@ -460,7 +460,7 @@ std::string compare(const Plan &plan) {
 		return create + "SELECT s.k, 'r'::\"char\" AS op FROM " + snapshot(plan) + " s WHERE " +
 		       only_key_condition(plan, stored_key(plan, "s"));
 	if (!plan.only_key.empty())
-		return create + "SELECT m.k, " + op + " FROM " + cur(plan) + " m LEFT JOIN " + snapshot(plan) +
+		return create + "SELECT m.k, " + (plan.only_added ? std::string("'a'::\"char\" AS op") : op) + " FROM " + cur(plan) + " m LEFT JOIN " + snapshot(plan) +
 		       " s ON m.k = s.k WHERE m.k IS NOT NULL" + valid;
 	// The join operator is the key type's own equality, as in the snapshot's primary key; key types are built-in ones here.
 	return create + "SELECT coalesce(m.k, s.k) AS k, " + op + " FROM " + cur(plan) + " m FULL JOIN " + snapshot(plan) +

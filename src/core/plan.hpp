@@ -68,6 +68,7 @@ struct Plan {
 	bool former_lost = false;           // ... which cannot be evaluated any more: every record is sent
 	std::string only_key;               // set: a run of one record (courier.test_record), the key as JSON
 	bool only_removed = false;          // ... told as removed
+	bool only_added = false;            // ... told as added
 
 	KeyForm key_form() const;
 	bool keep_match() const;  // the match fields are not the key itself: their accepted values are kept

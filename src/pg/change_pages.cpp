@@ -56,6 +56,7 @@ std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
 bool ChangePages::read() {
 	Transaction transaction;
 	Rows rows;
+	bool done;
 	{
 		Spi spi;
 		UserContext context(run_.as_owner(
@@ -67,15 +68,15 @@ bool ChangePages::read() {
 			blocks_ = static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
 			counted_ = true;
 		}
-		if (below_ >= blocks_ && after_.pack() == Tid {below_, 0}.pack()) {
-			transaction.commit();
-			return false;
+		done = below_ >= blocks_ && after_.pack() == Tid {below_, 0}.pack();
+		if (!done) {
+			below_ = std::max(below_, std::min(after_.block + page_blocks, blocks_));
+			rows = spi_execute(page(run_.plan), after_, Tid {below_, 0}, page_bytes, run_.origin_run_id);
 		}
-		std::uint32_t below = std::max(below_, std::min(after_.block + page_blocks, blocks_));
-		rows = spi_execute(page(run_.plan), after_, Tid {below, 0}, page_bytes, run_.origin_run_id);
-		below_ = below;
 	}
 	transaction.commit();
+	if (done)
+		return false;
 
 	std::int64_t bytes = 0;
 	for (std::size_t row = 0; row < rows.size(); row++) {

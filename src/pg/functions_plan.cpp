@@ -141,7 +141,7 @@ COURIER_FUNCTION(courier_preview_requests) {
 	});
 }
 
-// courier_internal.accepted_records(name text) RETURNS TABLE (record jsonb)
+// courier_internal.accepted_records(name text) RETURNS TABLE (ordinal bigint, record jsonb)
 COURIER_FUNCTION(courier_accepted_records) {
 	return enter_cpp([&]() -> Datum {
 		ResultSet result(fcinfo);
@@ -153,7 +153,7 @@ COURIER_FUNCTION(courier_accepted_records) {
 			rows = spi_execute(accepted(run.plan));
 		}
 		for (std::size_t row = 0; row < rows.size(); row++)
-			result.add({Jsonb {rows.get<std::string>(row, 0)}});
+			result.add({static_cast<std::int64_t>(row + 1), Jsonb {rows.get<std::string>(row, 0)}});
 		return Datum(0);
 	});
 }

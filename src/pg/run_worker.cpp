@@ -231,6 +231,8 @@ void execute_run(const Claim &claim) {
 				if (!run->test.is_null()) {
 					run->plan.only_key = run->test.at("primary_key").dump();
 					run->plan.only_removed = run->test.value("change", "") == "removed";
+					run->plan.only_added = run->test.value("change", "") == "added";
+					run->options.log_records = LogRecords::payload;
 				}
 			}
 			transaction.commit();
