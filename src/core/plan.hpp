@@ -54,16 +54,16 @@ struct Plan {
 	std::vector<PlanKey> key;
 	std::vector<PlanField> fields;
 
-	bool compare_changes = true;    // false: mode insert and events, where an accepted key is never looked at again
-	bool keep_left = false;         // keys that leave the model stay in the snapshot, marked, so that they are not sent twice
-	bool keep_payload = false;      // the accepted payload stands in the snapshot
-	bool read_snapshot = false;     // requests need what the snapshot knows: remote id, previous match values, payload
+	bool compare_changes = true; // false: mode insert and events, where an accepted key is never looked at again
+	bool keep_left = false; // keys that leave the model stay in the snapshot, marked, so that they are not sent twice
+	bool keep_payload = false;  // the accepted payload stands in the snapshot
+	bool read_snapshot = false; // requests need what the snapshot knows: remote id, previous match values, payload
 	bool send_removals = false;
-	bool clear_removals = false;    // removed records carry every field, null but for the match fields
-	bool removal_payload = false;   // removed records carry the accepted payload (notifications)
-	bool rename_by_removal = false; // a changed match value is told as a removal and an addition
-	bool resend = false;            // resync = full
-	bool has_rejected = false;      // run_rej is not empty
+	bool clear_removals = false;        // removed records carry every field, null but for the match fields
+	bool removal_payload = false;       // removed records carry the accepted payload (notifications)
+	bool rename_by_removal = false;     // a changed match value is told as a removal and an addition
+	bool resend = false;                // resync = full
+	bool has_rejected = false;          // run_rej is not empty
 	const PlanFormat *former = nullptr; // set: the snapshot's hashes were made with another form; both are evaluated
 	bool former_lost = false;           // ... which cannot be evaluated any more: every record is sent
 	std::string only_key;               // set: a run of one record (courier.test_record), the key as JSON
@@ -92,11 +92,12 @@ std::string stage(const Plan &plan);           // makes cur
 std::string create_rejected(const Plan &plan); // makes rej, empty
 std::string compare(const Plan &plan);         // makes dif
 std::string create_changes(const Plan &plan);  // makes chg and inv, empty
-std::string build_changes(const Plan &plan);   // added and changed, with payloads; as many rows as dif has, or keys are not unique
+std::string
+build_changes(const Plan &plan); // added and changed, with payloads; as many rows as dif has, or keys are not unique
 std::string build_removals(const Plan &plan);
 
 // Rows that cannot be used. Each returns or removes; inv keeps reason, key, pk, copies.
-std::string count_rows(const Plan &plan);        // rows, NULL keys, missing match values
+std::string count_rows(const Plan &plan); // rows, NULL keys, missing match values
 std::string note_shared_matches(const Plan &plan);
 std::string drop_shared_matches(const Plan &plan);
 std::string note_duplicates(const Plan &plan);
@@ -110,12 +111,12 @@ std::string recall_left(const Plan &plan);        // keys that were marked as le
 std::string forget_left(const Plan &plan);        // $1 interval
 std::string add_rename_removals(const Plan &plan);
 std::string mark_renamed(const Plan &plan);
-std::string adopt_hashes(const Plan &plan);       // rows that have not changed receive the hash of the present form
-std::string adopt_matches(const Plan &plan);      // and their match values
-std::string stale_rejected(const Plan &plan);     // keys in rej that no difference mentions any more
+std::string adopt_hashes(const Plan &plan);   // rows that have not changed receive the hash of the present form
+std::string adopt_matches(const Plan &plan);  // and their match values
+std::string stale_rejected(const Plan &plan); // keys in rej that no difference mentions any more
 std::string baseline_remove(const Plan &plan);
 std::string baseline_fill(const Plan &plan);
-std::string count_changes(const Plan &plan);      // added, changed, removed in chg that are due
+std::string count_changes(const Plan &plan); // added, changed, removed in chg that are due
 
 std::string page(const Plan &plan);            // $1 tid after, $2 tid below, $3 bytes, $4 origin run
 std::string settle_accepted(const Plan &plan); // $1 tid[], $2 text[] remote ids

@@ -59,12 +59,15 @@ bool ChangePages::read() {
 	bool done;
 	{
 		Spi spi;
-		UserContext context(run_.as_owner(
-		    {{"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"enable_seqscan", "off"}, {"enable_bitmapscan", "off"}}));
+		UserContext context(run_.as_owner({{"enable_hashjoin", "off"},
+		                                   {"enable_mergejoin", "off"},
+		                                   {"enable_seqscan", "off"},
+		                                   {"enable_bitmapscan", "off"}}));
 		if (!counted_) {
-			Rows size = spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
-			                        "pg_catalog.current_setting('block_size')::pg_catalog.int8",
-			                        scratch_table(run_.run_id, "chg"));
+			Rows size =
+			    spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
+			                "pg_catalog.current_setting('block_size')::pg_catalog.int8",
+			                scratch_table(run_.run_id, "chg"));
 			blocks_ = static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
 			counted_ = true;
 		}

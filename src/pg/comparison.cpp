@@ -17,8 +17,11 @@ constexpr int page_rows = 5000;
 // Sort and merge over narrow tuples: cache-sized runs beat a large work_mem, and neither a hash join nor an index scan in
 // key order keeps up (doc/architecture.md, "Finding changes"). Only around our own statement, never around the user's view.
 std::vector<std::pair<std::string, std::string>> merge_settings() {
-	return {{"enable_hashjoin", "off"},  {"enable_nestloop", "off"},  {"enable_indexscan", "off"},
-	        {"enable_bitmapscan", "off"}, {"work_mem", "64MB"}};
+	return {{"enable_hashjoin", "off"},
+	        {"enable_nestloop", "off"},
+	        {"enable_indexscan", "off"},
+	        {"enable_bitmapscan", "off"},
+	        {"work_mem", "64MB"}};
 }
 
 std::int64_t run_as_owner(const RunDefinition &run, const std::string &sql,
@@ -36,9 +39,10 @@ void copy_rejected(RunDefinition &run) {
 	std::string after;
 	bool first = true;
 	for (;;) {
-		Rows rows = spi_execute("SELECT key, hash, outcome, origin_run_id, next_attempt_at FROM courier_internal.rejected"
-		                        " WHERE sync_id = $1 AND ($3 OR key > $2) ORDER BY key LIMIT $4",
-		                        run.sync_id, after, first, page_rows);
+		Rows rows =
+		    spi_execute("SELECT key, hash, outcome, origin_run_id, next_attempt_at FROM courier_internal.rejected"
+		                " WHERE sync_id = $1 AND ($3 OR key > $2) ORDER BY key LIMIT $4",
+		                run.sync_id, after, first, page_rows);
 		if (rows.empty())
 			return;
 		first = false;
@@ -83,9 +87,10 @@ void store_invalid(const RunDefinition &run) {
 	std::vector<std::int64_t> copies;
 	{
 		UserContext context(run.as_owner());
-		Rows rows = spi_execute("SELECT reason, key, pk, copies FROM (SELECT i.*, pg_catalog.row_number() OVER (PARTITION BY "
-		                        "reason) AS n FROM " +
-		                        scratch_table(run.run_id, "inv") + " i) i WHERE n OPERATOR(pg_catalog.<=) 1000");
+		Rows rows =
+		    spi_execute("SELECT reason, key, pk, copies FROM (SELECT i.*, pg_catalog.row_number() OVER (PARTITION BY "
+		                "reason) AS n FROM " +
+		                scratch_table(run.run_id, "inv") + " i) i WHERE n OPERATOR(pg_catalog.<=) 1000");
 		for (std::size_t row = 0; row < rows.size(); row++) {
 			reasons.push_back(rows.get<std::string>(row, 0));
 			keys.push_back(rows.get<std::optional<std::string>>(row, 1));
@@ -142,8 +147,9 @@ std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 			return Error("55000",
 			             "the model of sync \"" + run.sync + "\" lost " + count_text(result.removed) + " of " +
 			                 count_text(total) + " records, more than max_removed allows",
-			             "max_removed", "Look at the model. If the removals are right: SELECT courier.approve_run(" +
-			                                std::to_string(run.run_id) + ")");
+			             "max_removed",
+			             "Look at the model. If the removals are right: SELECT courier.approve_run(" +
+			                 std::to_string(run.run_id) + ")");
 	}
 	std::int64_t changes = result.added + result.changed + result.removed;
 	if (run.options.max_changes && !run.is_first_run()) {
@@ -154,8 +160,9 @@ std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 			return Error("55000",
 			             "sync \"" + run.sync + "\" would send " + count_text(changes) +
 			                 " changes, more than max_changes allows",
-			             "max_changes", "Look at the model. If the changes are right: SELECT courier.approve_run(" +
-			                                std::to_string(run.run_id) + ")");
+			             "max_changes",
+			             "Look at the model. If the changes are right: SELECT courier.approve_run(" +
+			                 std::to_string(run.run_id) + ")");
 	}
 	return std::nullopt;
 }
@@ -177,19 +184,21 @@ bool same_key_types(const PlanFormat &former, const Plan &plan) {
 
 // The table is the owner's, so he could have done anything to it: what the run relies on is looked at before each use.
 void check_snapshot_table(const RunDefinition &run) {
-	Rows rows = spi_execute(
-	    "SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
-	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)"
-	    " AND c.relowner = $2"
-	    " FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
-	    snapshot_table(run.sync_id), ObjectId {run.owner});
+	Rows rows =
+	    spi_execute("SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
+	                " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)"
+	                " AND c.relowner = $2"
+	                " FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
+	                snapshot_table(run.sync_id), ObjectId {run.owner});
 	if (rows.empty())
-		throw Error("42P01", "the snapshot of sync \"" + run.sync + "\" is gone: table " + snapshot_table(run.sync_id) +
-		                         " does not exist",
+		throw Error("42P01",
+		            "the snapshot of sync \"" + run.sync + "\" is gone: table " + snapshot_table(run.sync_id) +
+		                " does not exist",
 		            {}, "Run the sync with resync => 'baseline' or resync => 'full' to make it again.");
 	if (!rows.get<bool>(0, 0))
-		throw Error("55000", "the snapshot table " + snapshot_table(run.sync_id) + " of sync \"" + run.sync +
-		                         "\" is not as pg_courier made it",
+		throw Error("55000",
+		            "the snapshot table " + snapshot_table(run.sync_id) + " of sync \"" + run.sync +
+		                "\" is not as pg_courier made it",
 		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
 		            "Remove what was added to it.");
 }
@@ -197,7 +206,8 @@ void check_snapshot_table(const RunDefinition &run) {
 } // namespace
 
 void ensure_snapshot(RunDefinition &run) {
-	bool exists = !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
+	bool exists =
+	    !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
 	bool renew = run.resync != "none";
 	if (exists) {
 		check_snapshot_table(run);
@@ -214,9 +224,12 @@ void ensure_snapshot(RunDefinition &run) {
 			return;
 		}
 		if (!renew)
-			throw Error("55000", "the primary key of the model of sync \"" + run.sync + "\" is another one than that of its snapshot",
-			            {}, "Say what the destination holds: run the sync with resync => 'full' (send everything) or resync => "
-			                "'baseline' (it is there already).");
+			throw Error(
+			    "55000",
+			    "the primary key of the model of sync \"" + run.sync + "\" is another one than that of its snapshot",
+			    {},
+			    "Say what the destination holds: run the sync with resync => 'full' (send everything) or resync => "
+			    "'baseline' (it is there already).");
 		run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
 	} else if (run.former && !renew) {
 		check_snapshot_table(run); // says that it is gone
@@ -250,9 +263,10 @@ Comparison compare_model(RunDefinition &run) {
 	std::int64_t wanted, gone;
 	{
 		UserContext context(run.as_owner());
-		Rows rows = spi_execute("SELECT pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.<>) 'r'), pg_catalog.count(*) "
-		                        "FILTER (WHERE op OPERATOR(pg_catalog.=) 'r') FROM " +
-		                        scratch_table(run.run_id, "dif"));
+		Rows rows =
+		    spi_execute("SELECT pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.<>) 'r'), pg_catalog.count(*) "
+		                "FILTER (WHERE op OPERATOR(pg_catalog.=) 'r') FROM " +
+		                scratch_table(run.run_id, "dif"));
 		wanted = rows.get<std::int64_t>(0, 0);
 		gone = rows.get<std::int64_t>(0, 1);
 	}
@@ -260,10 +274,10 @@ Comparison compare_model(RunDefinition &run) {
 		run_as_owner(run, note_duplicates(plan));
 		{
 			UserContext context(run.as_owner());
-			result.invalid += spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
-			                              scratch_table(run.run_id, "inv") +
-			                              " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
-			                      .get<std::int64_t>(0, 0);
+			result.invalid +=
+			    spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
+			                scratch_table(run.run_id, "inv") + " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
+			        .get<std::int64_t>(0, 0);
 		}
 		run_as_owner(run, drop_duplicates(plan));
 	}

@@ -95,7 +95,8 @@ std::string run_errand(const std::string &request, long timeout_ms) {
 		if (left <= 0)
 			break;
 		call_postgres([&] {
-			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::min(left, 100L), PG_WAIT_EXTENSION);
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::min(left, 100L),
+			          PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		});
@@ -145,9 +146,7 @@ void serve_errand(Datum argument) {
 
 // courier_internal.errand(request text, timeout_ms integer) RETURNS text
 COURIER_FUNCTION(courier_errand) {
-	return enter_cpp([&]() -> Datum {
-		return text_datum(run_errand(text_argument(fcinfo, 0), PG_GETARG_INT32(1)));
-	});
+	return enter_cpp([&]() -> Datum { return text_datum(run_errand(text_argument(fcinfo, 0), PG_GETARG_INT32(1))); });
 }
 
 } // namespace courier::pg

@@ -75,7 +75,8 @@ std::string test_destination(const std::string &name) {
 	if (auto request = client->authorize(now)) {
 		Answer answer = exchange(multi, std::move(*request));
 		out["duration_us"] = answer.duration.count();
-		auto refused = answer.transfer == Transfer::complete ? client->authorized(answer, now) : std::optional(answer.error);
+		auto refused =
+		    answer.transfer == Transfer::complete ? client->authorized(answer, now) : std::optional(answer.error);
 		if (refused) {
 			if (answer.status)
 				out["http_status"] = answer.status;
@@ -92,9 +93,10 @@ std::string test_destination(const std::string &name) {
 	out["http_status"] = answer.status;
 	bool refused = answer.status == 401 || answer.status == 403 || answer.status == 407;
 	out["ok"] = !refused && answer.status < 500;
-	out["message"] = refused               ? "the credentials are refused: " + storable(client->redact(answer.body), 500)
-	                 : answer.status >= 500 ? "the destination answers with an error: " + storable(client->redact(answer.body), 500)
-	                                        : "the destination answers";
+	out["message"] = refused ? "the credentials are refused: " + storable(client->redact(answer.body), 500)
+	                 : answer.status >= 500
+	                     ? "the destination answers with an error: " + storable(client->redact(answer.body), 500)
+	                     : "the destination answers";
 	return out.dump();
 }
 
@@ -104,9 +106,12 @@ std::string test_result(std::int64_t run_id) {
 	{
 		Spi spi;
 		Rows rows = spi_execute(
-		    "SELECT pg_catalog.json_build_object('status', r.status, 'error', r.error, 'error_code', r.error_code, 'run_id', r.run_id,"
-		    " 'requests', (SELECT pg_catalog.json_agg(q ORDER BY q.sent_at) FROM courier_internal.request q WHERE q.run_id = r.run_id),"
-		    " 'outcome', (SELECT l.outcome FROM courier_internal.change_log l WHERE l.run_id = r.run_id ORDER BY l.changed_at DESC LIMIT 1),"
+		    "SELECT pg_catalog.json_build_object('status', r.status, 'error', r.error, 'error_code', r.error_code, "
+		    "'run_id', r.run_id,"
+		    " 'requests', (SELECT pg_catalog.json_agg(q ORDER BY q.sent_at) FROM courier_internal.request q WHERE "
+		    "q.run_id = r.run_id),"
+		    " 'outcome', (SELECT l.outcome FROM courier_internal.change_log l WHERE l.run_id = r.run_id ORDER BY "
+		    "l.changed_at DESC LIMIT 1),"
 		    " 'message', (SELECT pg_catalog.concat_ws(': ', l.error_code, l.message) FROM courier_internal.change_log l"
 		    " WHERE l.run_id = r.run_id ORDER BY l.changed_at DESC LIMIT 1))"
 		    " FROM courier_internal.run r WHERE r.run_id = $1",
@@ -125,10 +130,11 @@ std::string test_record(const json &request) {
 		Transaction transaction;
 		{
 			Spi spi;
-			Rows rows = spi_execute("INSERT INTO courier_internal.run (sync_id, triggered_by, test)"
-			                        " SELECT s.sync_id, $2, $3 FROM courier_internal.sync s WHERE s.name = $1 RETURNING run_id",
-			                        request.at("sync").get<std::string>(), request.at("caller").get<std::string>(),
-			                        Jsonb {request.at("test").dump()});
+			Rows rows =
+			    spi_execute("INSERT INTO courier_internal.run (sync_id, triggered_by, test)"
+			                " SELECT s.sync_id, $2, $3 FROM courier_internal.sync s WHERE s.name = $1 RETURNING run_id",
+			                request.at("sync").get<std::string>(), request.at("caller").get<std::string>(),
+			                Jsonb {request.at("test").dump()});
 			if (rows.empty())
 				throw Error("55000", "sync \"" + request.at("sync").get<std::string>() + "\" is not committed yet", {},
 				            "Commit, then test it.");

@@ -87,7 +87,8 @@ COURIER_FUNCTION(courier_preview_requests) {
 			Subtransaction undo;
 			compare_model(run);
 			UserContext context(run.as_owner());
-			Rows rows = spi_execute(page(run.plan), Tid {0, 0}, Tid {10000, 0}, std::int64_t {4 << 20}, run.origin_run_id);
+			Rows rows =
+			    spi_execute(page(run.plan), Tid {0, 0}, Tid {10000, 0}, std::int64_t {4 << 20}, run.origin_run_id);
 			for (std::size_t row = 0; row < rows.size(); row++) {
 				Record record;
 				record.id = row;
@@ -99,7 +100,8 @@ COURIER_FUNCTION(courier_preview_requests) {
 				record.previous = rows.text(row, 10);
 				record.remote_id = rows.text(row, 11);
 				if (run.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12))
-					record.fields = changed_members(record.fields, std::string(rows.text(row, 12)), run.client.match_fields);
+					record.fields =
+					    changed_members(record.fields, std::string(rows.text(row, 12)), run.client.match_fields);
 				records.push_back(std::move(record));
 			}
 		}

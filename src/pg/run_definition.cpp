@@ -12,8 +12,7 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-template <class Json>
-std::string text_of(const Json &object, const char *name, std::string otherwise = {}) {
+template <class Json> std::string text_of(const Json &object, const char *name, std::string otherwise = {}) {
 	auto at = object.find(name);
 	return at == object.end() || !at->is_string() ? otherwise : at->template get<std::string>();
 }
@@ -62,9 +61,10 @@ std::vector<Analysed> analyse(const RunDefinition &run, const std::string &relat
 		names.push_back(field.name);
 		expressions.push_back(field.expression);
 	}
-	Rows rows = spi_execute("SELECT type_name, pg_catalog.cardinality(columns) FROM courier_internal.analyze_mapping($1, $2,"
-	                        " pg_catalog.to_regclass($3), $4, $5, $6) ORDER BY ordinal",
-	                        ObjectId {run.owner}, run.search_path, relation, alias, names, expressions);
+	Rows rows =
+	    spi_execute("SELECT type_name, pg_catalog.cardinality(columns) FROM courier_internal.analyze_mapping($1, $2,"
+	                " pg_catalog.to_regclass($3), $4, $5, $6) ORDER BY ordinal",
+	                ObjectId {run.owner}, run.search_path, relation, alias, names, expressions);
 	std::vector<Analysed> out;
 	for (std::size_t row = 0; row < rows.size(); row++)
 		out.push_back({rows.get<std::string>(row, 0), static_cast<std::size_t>(rows.get<int>(row, 1))});
@@ -91,7 +91,8 @@ std::vector<PlanField> fields_of(const ordered_json &mapping, const std::vector<
 			field.expression = value.at("expr").get<std::string>();
 			field.omit_null = text_of(value, "null") == "omit";
 			field.insert_only = text_of(value, "on") == "insert";
-			if (auto track = value.find("track"); track != value.end() && track->is_boolean() && !track->template get<bool>())
+			if (auto track = value.find("track");
+			    track != value.end() && track->is_boolean() && !track->template get<bool>())
 				field.compared = false;
 		}
 		fields.push_back(field);
@@ -116,7 +117,8 @@ RunDefinition read_definition(const std::string &text) {
 	if (auto run = all.find("run"); run != all.end()) {
 		out.run_id = run->at("run_id");
 		out.resync = run->at("resync");
-		out.origin_run_id = run->at("origin_run_id").is_null() ? out.run_id : run->at("origin_run_id").get<std::int64_t>();
+		out.origin_run_id =
+		    run->at("origin_run_id").is_null() ? out.run_id : run->at("origin_run_id").get<std::int64_t>();
 		if (auto &approved = run->at("approved"); approved.is_object()) {
 			out.approved_removed = approved.value("removed", std::uint64_t {0});
 			out.approved_changes = approved.value("changes", std::uint64_t {0});
@@ -174,21 +176,24 @@ RunDefinition read_definition(const std::string &text) {
 
 void complete_plan(RunDefinition &run) {
 	Plan &plan = run.plan;
-	Rows owner = spi_execute("SELECT pg_catalog.to_regrole(pg_catalog.quote_ident($1))::pg_catalog.oid", run.owner_name);
+	Rows owner =
+	    spi_execute("SELECT pg_catalog.to_regrole(pg_catalog.quote_ident($1))::pg_catalog.oid", run.owner_name);
 	if (owner.is_null(0, 0))
-		throw Error("42704", "sync \"" + run.sync + "\" is owned by role \"" + run.owner_name + "\", which does not exist", {},
+		throw Error("42704",
+		            "sync \"" + run.sync + "\" is owned by role \"" + run.owner_name + "\", which does not exist", {},
 		            "Create the role, or give the sync to another one with courier.alter_sync(..., owner => ...).");
 	run.owner = owner.get<Oid>(0, 0);
 
 	auto columns = columns_of(plan.relation);
 	if (columns.empty())
-		throw Error("42P01", "the model of sync \"" + run.sync + "\" is gone: relation " + plan.relation + " does not exist", {},
+		throw Error("42P01",
+		            "the model of sync \"" + run.sync + "\" is gone: relation " + plan.relation + " does not exist", {},
 		            "Create it again, or point the model elsewhere with courier.alter_model.");
 	for (auto &key : plan.key) {
 		auto at = std::find_if(columns.begin(), columns.end(), [&](const Column &c) { return c.name == key.name; });
 		if (at == columns.end())
-			throw Error("42703", "column \"" + key.name + "\" of the model's primary key is gone from " + plan.relation, {},
-			            "Put it back, or name another primary key with courier.alter_model.");
+			throw Error("42703", "column \"" + key.name + "\" of the model's primary key is gone from " + plan.relation,
+			            {}, "Put it back, or name another primary key with courier.alter_model.");
 		key.type = at->type;
 		key.base_type = at->base_type;
 	}
@@ -211,8 +216,8 @@ void complete_plan(RunDefinition &run) {
 		});
 	};
 	for (auto &field : plan.fields) {
-		field.match = match.empty() ? is_bare_key(field)
-		                            : std::find(match.begin(), match.end(), field.name) != match.end();
+		field.match =
+		    match.empty() ? is_bare_key(field) : std::find(match.begin(), match.end(), field.name) != match.end();
 	}
 	if (match.empty())
 		for (auto &field : plan.fields)

@@ -33,7 +33,9 @@ struct RunDefinition {
 	Plan plan;
 
 	bool is_first_run() const { return !former; }
-	bool is_baseline() const { return resync == "baseline" || (is_first_run() && first_run == "baseline" && test.is_null()); }
+	bool is_baseline() const {
+		return resync == "baseline" || (is_first_run() && first_run == "baseline" && test.is_null());
+	}
 	UserSettings as_owner(std::vector<std::pair<std::string, std::string>> settings = {}) const {
 		return {owner, search_path, options.time_zone, std::move(settings)};
 	}

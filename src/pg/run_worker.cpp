@@ -65,18 +65,20 @@ std::string definition_of(std::int64_t run_id) {
 
 // Scratch that earlier runs of this sync left behind when they were killed.
 void drop_old_scratch(const RunDefinition &run) {
-	Rows rows = spi_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
-	                        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-	                        " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_%'"
-	                        " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
-	                        run.sync_id, run.run_id);
+	Rows rows =
+	    spi_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
+	                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	                " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_%'"
+	                " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
+	                run.sync_id, run.run_id);
 	UserContext context(run.as_owner());
 	for (std::size_t row = 0; row < rows.size(); row++)
 		spi_execute("DROP TABLE IF EXISTS " + rows.get<std::string>(row, 0));
 }
 
 bool holds_rejected(const RunDefinition &run) {
-	return !spi_execute("SELECT FROM courier_internal.rejected WHERE sync_id = $1 AND outcome IN ('rejected', 'unknown') LIMIT 1",
+	return !spi_execute("SELECT FROM courier_internal.rejected WHERE sync_id = $1 AND outcome IN ('rejected', "
+	                    "'unknown') LIMIT 1",
 	                    run.sync_id)
 	            .processed() == 0;
 }
@@ -101,8 +103,8 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 			spi_execute("UPDATE courier_internal.sync_state SET not_before = pg_catalog.to_timestamp($2)"
 			            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
 			            run_id, std::chrono::duration<double>(ending.not_before->time_since_epoch()).count());
-		spi_execute("SELECT courier_internal.finish_run($1, $2, $3, $4, $5)", run_id, ending.status, ending.code, ending.error,
-		            ending.hint);
+		spi_execute("SELECT courier_internal.finish_run($1, $2, $3, $4, $5)", run_id, ending.status, ending.code,
+		            ending.error, ending.hint);
 	}
 	transaction.commit();
 	COURIER_FAULT("finished");

@@ -32,8 +32,10 @@ extern "C" {
 // - Slots that passed while nobody was there are one run. A slot that meets an active or queued run of its sync, a block or
 //   a wait that the destination asked for passes; no two runs of a sync overlap.
 // - A restored copy, a paused sync: looked at by no query here.
-// - A queued run whose worker was just started by the transaction that queued it: left alone until it is seen a second
-//   time. A worker that was started is given some seconds to claim.
+// - A queued run whose worker was just started by the transaction that queued it is left alone for half a second. A worker
+//   that we started is given some seconds to claim.
+// - A run goes from queued to active while a pass looks first for the ones and then for the others: the last look of a
+//   pass is for active runs, so it is seen as one of the two, and the scheduler does not leave it alone.
 // - No free worker slot, or as many running syncs as allowed: the run stays queued and its sync says what it waits for.
 // - One sync that cannot be dealt with (a schedule of a later version, a locked row): its own transaction fails, which is
 //   logged once; the others go on.
@@ -44,6 +46,7 @@ namespace {
 
 constexpr int64 second = USECS_PER_SEC;
 constexpr TimestampTz patience_with_worker = 5 * second; // until a worker that was started claims its run
+constexpr TimestampTz patience_with_commit = second / 2; // until the worker that a commit started claims it
 constexpr TimestampTz stays_for = 5 * second;            // something due within this time is waited for
 constexpr TimestampTz keeps_house_every = 60 * second;
 constexpr int lock_tries = 20;
@@ -88,7 +91,7 @@ private:
 	TimestampTz next_due_ = 0;
 	bool looked_for_partitions_ = false;
 	bool busy_ = false;                     // something runs, or could
-	std::set<int64> seen_;                  // queued runs of the last pass
+	std::map<int64, TimestampTz> seen_;     // queued runs, and when they were first seen
 	std::set<int64> fresh_;                 // queued by this pass: nobody started a worker
 	std::map<int64, TimestampTz> started_;  // workers that may not have claimed yet
 	std::set<std::string> said_;            // problems that are in the log
@@ -310,13 +313,15 @@ void Scheduler::start_queued() {
 	});
 	if (!found)
 		return;
-	std::set<int64> seen;
+	std::map<int64, TimestampTz> seen;
 	std::erase_if(started_, [&](const auto &entry) { return now_ > entry.second + patience_with_worker; });
 	int slots = free_slots() - static_cast<int>(started_.size());
 	bool workers_left = true;
 	std::map<std::string, std::vector<int>> reasons;
 	for (const QueuedRun &run : *found) {
-		seen.insert(run.run_id);
+		const auto before = seen_.find(run.run_id);
+		const TimestampTz first_seen = before == seen_.end() ? now_ : before->second;
+		seen[run.run_id] = first_seen;
 		if (!settings::enabled) {
 			reasons["pg_courier.enabled"].push_back(run.sync_id);
 			continue;
@@ -331,7 +336,7 @@ void Scheduler::start_queued() {
 		busy_ = true;
 		if (started_.contains(run.run_id) || locks::is_held(locks::lease(run.sync_id)))
 			continue; // its worker is on the way, or the one that is at work takes it next
-		if (!fresh_.contains(run.run_id) && !seen_.contains(run.run_id))
+		if (!fresh_.contains(run.run_id) && now_ < first_seen + patience_with_commit)
 			continue;
 		if (slots <= 0) {
 			reasons["max_running_syncs"].push_back(run.sync_id);
@@ -375,18 +380,22 @@ void Scheduler::plan_next() {
 	const auto waits = in_extension_transaction(false, [] {
 		const Rows rows = spi_execute(
 		    "SELECT (EXTRACT(epoch FROM pg_catalog.min(st.next_run_at) - pg_catalog.clock_timestamp()) * 1000000)::bigint,"
-		    "       EXISTS (SELECT FROM courier_internal.sync)"
+		    "       EXISTS (SELECT FROM courier_internal.sync),"
+		    "       EXISTS (SELECT FROM courier_internal.run WHERE status IN ('querying', 'sending'))"
 		    "  FROM courier_internal.sync s JOIN courier_internal.sync_state st ON st.sync_id = s.sync_id"
 		    " CROSS JOIN courier_internal.installation i WHERE NOT s.paused AND s.epoch = i.epoch"
 		    "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())");
-		return std::pair {rows.get<std::optional<std::int64_t>>(0, 0), rows.get<bool>(0, 1)};
+		return std::tuple {rows.get<std::optional<std::int64_t>>(0, 0), rows.get<bool>(0, 1), rows.get<bool>(0, 2)};
 	});
 	if (!waits)
 		return;
-	if (waits->first && settings::enabled)
-		due_in(*waits->first);
+	const auto [next_slot_in, has_syncs, running] = *waits;
+	// Last of all: a run that was claimed after we had looked for active ones, and before we looked for queued ones.
+	busy_ = busy_ || running;
+	if (next_slot_in && settings::enabled)
+		due_in(*next_slot_in);
 	// With syncs there are logs to clean and, after COMMIT PREPARED, runs that nobody spoke of. The visit is short.
-	if (waits->second)
+	if (has_syncs)
 		due_in(housekept_at_ + keeps_house_every - now_);
 }
 

@@ -164,8 +164,8 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 					cancel();
 				last_settled = now = steady_clock::now();
 			}
-			milliseconds wait = std::max(milliseconds(0),
-			                             std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
+			milliseconds wait =
+			    std::max(milliseconds(0), std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
 			if (auto next = delivery.next_step())
 				wait = std::min(wait, std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*next - now)));
 			wait_for_something(multi, wait);

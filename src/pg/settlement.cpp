@@ -135,7 +135,8 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 	    " CASE WHEN u.outcome = 'unknown' THEN 'infinity'::timestamptz"
 	    " ELSE pg_catalog.clock_timestamp() + interval '1 minute' END, u.status, u.code, u.message, u.payload"
 	    " FROM unnest($2::text[], $3::jsonb[], $4::text[], $5::text[], $6::uuid[], $7::int8[], $8::int4[],"
-	    " $9::text[], $10::text[], $11::text[]) u (key, pk, change, outcome, hash, origin, status, code, message, payload)"
+	    " $9::text[], $10::text[], $11::text[]) u (key, pk, change, outcome, hash, origin, status, code, message, "
+	    "payload)"
 	    " ON CONFLICT (sync_id, key) DO UPDATE SET primary_key = excluded.primary_key, change = excluded.change,"
 	    " outcome = excluded.outcome, hash = excluded.hash,"
 	    " origin_run_id = excluded.origin_run_id,"
@@ -173,23 +174,25 @@ void Settlement::write_changes(const std::vector<Settled> &settled, const Underw
 	}
 	if (keys.empty())
 		return;
-	spi_execute("INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, http_status,"
-	            " error_code, message, payload, changed_at)"
-	            " SELECT $1, $2, u.*, pg_catalog.clock_timestamp() FROM unnest($3::text[], $4::jsonb[], $5::text[],"
-	            " $6::text[], $7::int4[], $8::text[], $9::text[], $10::text[]) u",
-	            run_.run_id, run_.sync_id, keys, primary_keys, changes, outcomes, statuses, codes, messages, payloads);
+	spi_execute(
+	    "INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, http_status,"
+	    " error_code, message, payload, changed_at)"
+	    " SELECT $1, $2, u.*, pg_catalog.clock_timestamp() FROM unnest($3::text[], $4::jsonb[], $5::text[],"
+	    " $6::text[], $7::int4[], $8::text[], $9::text[], $10::text[]) u",
+	    run_.run_id, run_.sync_id, keys, primary_keys, changes, outcomes, statuses, codes, messages, payloads);
 }
 
 void Settlement::write_requests(const std::vector<Exchange> &exchanges) {
 	for (auto &one : exchanges)
-		spi_execute("INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt, method, url,"
-		            " request_headers, request_body, http_status, response_body, duration, error)"
-		            " VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-		            " $12 * interval '1 microsecond', $13)",
-		            run_.run_id, run_.sync_id, std::string(to_text(one.operation)), static_cast<int>(one.records), one.attempt,
-		            one.method, storable(one.url), Jsonb {one.request_headers.empty() ? "{}" : storable(one.request_headers)},
-		            storable(one.request_body), one.http_status ? std::optional(one.http_status) : std::nullopt,
-		            storable(one.response_body), static_cast<double>(one.duration.count()), or_null(storable(one.error)));
+		spi_execute(
+		    "INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt, method, url,"
+		    " request_headers, request_body, http_status, response_body, duration, error)"
+		    " VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+		    " $12 * interval '1 microsecond', $13)",
+		    run_.run_id, run_.sync_id, std::string(to_text(one.operation)), static_cast<int>(one.records), one.attempt,
+		    one.method, storable(one.url), Jsonb {one.request_headers.empty() ? "{}" : storable(one.request_headers)},
+		    storable(one.request_body), one.http_status ? std::optional(one.http_status) : std::nullopt,
+		    storable(one.response_body), static_cast<double>(one.duration.count()), or_null(storable(one.error)));
 }
 
 void Settlement::write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway,
@@ -226,8 +229,8 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
 	            " rejected_added = rejected_added + $5, rejected_changed = rejected_changed + $6,"
 	            " rejected_removed = rejected_removed + $7, skipped = skipped + $8, unknown = unknown + $9,"
 	            " aborted = aborted + $10, requests = $11 WHERE run_id = $1",
-	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped, unknown,
-	            aborted, static_cast<std::int64_t>(requests));
+	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped,
+	            unknown, aborted, static_cast<std::int64_t>(requests));
 }
 
 void Settlement::abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed) {

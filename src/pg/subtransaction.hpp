@@ -46,8 +46,7 @@ private:
 
 // False: it raised an error that is a matter of the SQL that was run, and everything it did is undone. Cancel and
 // shortages (classes 53, 57, 58, XX) are passed on.
-template <class F>
-bool try_in_subtransaction(F fn) {
+template <class F> bool try_in_subtransaction(F fn) {
 	Subtransaction sub;
 	try {
 		fn();

@@ -176,6 +176,8 @@ pg_courier.secrets_directory = '{self.directory}/secrets'
 pg_courier.secret_env = 'COURIER_TEST_TOKEN'
 pg_courier.max_running_syncs = 8
 """
+        if os.environ.get("PG_COURIER_DESTDIR"):  # a staged copy, so that nothing need be installed into system folders
+            settings += f"extension_destdir = '{os.environ['PG_COURIER_DESTDIR']}'\n"
         if self.has_cron:
             settings += "cron.database_name = 'app'\ncron.use_background_workers = on\n"
         self.append("postgresql.conf", settings)
