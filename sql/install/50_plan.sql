@@ -45,8 +45,14 @@ COMMENT ON FUNCTION courier_internal.preview_sync(oid, text, text, integer) IS '
 
 CREATE FUNCTION courier_internal.snapshot(caller oid, caller_path text, sync text) RETURNS SETOF jsonb
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_sync courier_internal.sync := courier_internal.find_sync(caller, snapshot.sync);
 BEGIN
-    PERFORM courier_internal.find_sync(caller, snapshot.sync);
+    IF NOT courier_internal.may_see(caller, found_sync.owner) THEN
+        RAISE EXCEPTION 'permission denied for sync "%"', found_sync.name USING ERRCODE = '42501',
+            DETAIL = format('It belongs to role "%s".', found_sync.owner),
+            HINT = format('Members of role "%s" and of courier_viewer may do this.', found_sync.owner);
+    END IF;
     RETURN QUERY SELECT a.record FROM courier_internal.accepted_records(snapshot.sync) a ORDER BY a.ordinal;
 END
 $$;

@@ -32,6 +32,7 @@ COMMENT ON COLUMN courier.runs.run_id IS 'Grows with time; what trigger_sync and
 COMMENT ON COLUMN courier.runs.sync IS 'Name of the sync';
 COMMENT ON COLUMN courier.runs.status IS 'queued, querying, sending; then success, warning (rejected, unknown or invalid records), failed, cancelled, interrupted (crash; another run follows by itself) or blocked (see courier.approve_run)';
 COMMENT ON COLUMN courier.runs.started_at IS 'When a worker took it; NULL: not yet';
+
 COMMENT ON COLUMN courier.runs.duration IS 'From started_at to the end, or to now';
 COMMENT ON COLUMN courier.runs.sent IS 'Records that the destination has accepted in this run';
 COMMENT ON COLUMN courier.runs.rejected IS 'Records that the destination has refused in this run; see courier.rejected_records';

@@ -114,6 +114,7 @@ std::string mark_renamed(const Plan &plan);
 std::string adopt_hashes(const Plan &plan);   // rows that have not changed receive the hash of the present form
 std::string adopt_matches(const Plan &plan);  // and their match values
 std::string stale_rejected(const Plan &plan); // keys in rej that no difference mentions any more
+std::string note_baseline_duplicates(const Plan &plan);
 std::string baseline_remove(const Plan &plan);
 std::string baseline_fill(const Plan &plan);
 std::string count_changes(const Plan &plan); // added, changed, removed in chg that are due

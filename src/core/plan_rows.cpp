@@ -102,6 +102,16 @@ std::string stale_rejected(const Plan &plan) {
 	       " c WHERE c.key OPERATOR(pg_catalog.=) r.key)";
 }
 
+// A baseline builds no chg, so the keys are found in cur and named by the model.
+std::string note_baseline_duplicates(const Plan &plan) {
+	auto values = model_key(plan);
+	return "INSERT INTO " + inv(plan) +
+	       " SELECT 'duplicate_key', pg_catalog.min(m.key), pg_catalog.min(m.pk), pg_catalog.count(*) FROM (SELECT " +
+	       model_k(plan) + " AS k, " + key_text(values) + " AS key, " + key_json(plan.key, values) + " AS pk FROM " + model(plan) +
+	       ") m WHERE m.k IN (SELECT k FROM " + cur(plan) +
+	       " WHERE k IS NOT NULL GROUP BY k HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) GROUP BY m.k LIMIT 1000";
+}
+
 std::string baseline_remove(const Plan &plan) {
 	return "DELETE FROM " + snapshot(plan) + " s WHERE NOT EXISTS (SELECT FROM " + cur(plan) +
 	       " m WHERE m.k OPERATOR(pg_catalog.=) s.k)";

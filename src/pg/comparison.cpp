@@ -167,9 +167,9 @@ std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 	return std::nullopt;
 }
 
-void store_format(const RunDefinition &run) {
+void store_format(const RunDefinition &run, bool first_run_done) {
 	spi_execute("UPDATE courier_internal.sync SET snapshot_format = $2 WHERE sync_id = $1", run.sync_id,
-	            Jsonb {format_to_json(format_of(run.plan))});
+	            Jsonb {format_to_json(format_of(run.plan), first_run_done)});
 }
 
 bool same_key_names(const PlanFormat &former, const Plan &plan) {
@@ -322,7 +322,9 @@ Comparison compare_model(RunDefinition &run) {
 		if (plan.has_rejected)
 			forget_stale_rejected(run);
 		store_invalid(run);
-		store_format(run);
+		store_format(run, true);
+	} else if (!run.former) {
+		store_format(run, false); // what the test puts into the snapshot has this form
 	}
 	return result;
 }
@@ -338,9 +340,14 @@ Comparison take_baseline(RunDefinition &run) {
 	result.snapshot_change = snapshot_count(run) - run.snapshot_records;
 	// What could not be taken has no place in the snapshot either: copies of a key, shared match values.
 	result.invalid = counts.rows - snapshot_count(run);
+	if (result.invalid > counts.null_keys + counts.null_matches) {
+		run_as_owner(run, note_baseline_duplicates(run.plan));
+		if (run.plan.keep_match())
+			run_as_owner(run, note_shared_matches(run.plan));
+	}
 	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
 	store_invalid(run);
-	store_format(run);
+	store_format(run, true);
 	return result;
 }
 

@@ -102,7 +102,7 @@ void process_utility(PlannedStmt *statement, const char *text, bool read_only_tr
 		go_on();
 		return;
 	}
-	(void) enter_cpp([&] {
+	(void)enter_cpp([&] {
 		Hold hold(database);
 		call_postgres([&] {
 			terminate_workers(database);

@@ -42,7 +42,7 @@ void wait_while_asked(const char *name) {
 	     action = asked_for(name)) {
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), wait_at_most_ms))
 			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_every_ms, PG_WAIT_EXTENSION);
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_every_ms, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending) {
@@ -61,7 +61,8 @@ void reach_fault_point(const char *name) {
 	if (std::strcmp(action, "kill") == 0)
 		kill(getpid(), SIGKILL);
 	else if (std::strcmp(action, "error") == 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("fault point \"%s\" was reached", name)));
+		ereport(ERROR,
+		        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("fault point \"%s\" was reached", name)));
 	else if (std::strcmp(action, "wait") == 0)
 		wait_while_asked(name);
 }

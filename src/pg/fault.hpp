@@ -16,6 +16,6 @@ void reach_fault_point(const char *name);
 
 #else
 
-#define COURIER_FAULT(name) ((void) 0)
+#define COURIER_FAULT(name) ((void)0)
 
 #endif

@@ -105,7 +105,8 @@ TimestampTz interval_of(const Schedule &schedule) {
 Schedule read_schedule(std::string_view text) {
 	Schedule schedule = parse_schedule(text);
 	if (schedule.kind == ScheduleKind::cron && find_zone(schedule.time_zone) == nullptr)
-		throw Error("22023", "schedule \"" + std::string(text) + "\": time zone \"" + schedule.time_zone + "\" does not exist",
+		throw Error("22023",
+		            "schedule \"" + std::string(text) + "\": time zone \"" + schedule.time_zone + "\" does not exist",
 		            "A time zone is a name of the view pg_timezone_names; without one the schedule is in UTC.",
 		            "For example: 30 6 * * 1-5 Europe/Berlin.");
 	return schedule;

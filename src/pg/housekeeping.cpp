@@ -26,12 +26,14 @@ constexpr long try_every_ms = 50;
 constexpr int kept_runs = 100;
 
 // What is there to make: name and parent, bounds.
-const std::string missing_partitions =
-    "SELECT p.parent, p.parent || '_' || pg_catalog.to_char(d.day, 'YYYYMMDD'),"
-    "       pg_catalog.to_char(d.day, 'YYYY-MM-DD') || ' 00:00:00+00', pg_catalog.to_char(d.day + 1, 'YYYY-MM-DD') || ' 00:00:00+00'"
-    "  FROM (VALUES ('request'), ('change_log')) p (parent),"
-    "       (SELECT (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date + n FROM pg_catalog.generate_series(0, 1) n) d (day)"
-    " WHERE pg_catalog.to_regclass('courier_internal.' || p.parent || '_' || pg_catalog.to_char(d.day, 'YYYYMMDD')) IS NULL";
+const std::string missing_partitions = "SELECT p.parent, p.parent || '_' || pg_catalog.to_char(d.day, 'YYYYMMDD'),"
+                                       "       pg_catalog.to_char(d.day, 'YYYY-MM-DD') || ' 00:00:00+00', "
+                                       "pg_catalog.to_char(d.day + 1, 'YYYY-MM-DD') || ' 00:00:00+00'"
+                                       "  FROM (VALUES ('request'), ('change_log')) p (parent),"
+                                       "       (SELECT (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date + n "
+                                       "FROM pg_catalog.generate_series(0, 1) n) d (day)"
+                                       " WHERE pg_catalog.to_regclass('courier_internal.' || p.parent || '_' || "
+                                       "pg_catalog.to_char(d.day, 'YYYYMMDD')) IS NULL";
 
 // Days that nobody may look at any more, given the retention in minutes: the longest of all syncs counts.
 const std::string old_partitions =
@@ -40,16 +42,17 @@ const std::string old_partitions =
     "   AND c.relname ~ '_[0-9]{8}$'"
     "   AND pg_catalog.to_date(pg_catalog.right(c.relname, 8), 'YYYYMMDD') + 1 <="
     "       (pg_catalog.clock_timestamp() - GREATEST($1 * interval '1 min',"
-    "           (SELECT pg_catalog.max((s.options->>'retention')::interval) FROM courier_internal.sync s))) AT TIME ZONE 'UTC'"
+    "           (SELECT pg_catalog.max((s.options->>'retention')::interval) FROM courier_internal.sync s))) AT TIME "
+    "ZONE 'UTC'"
     " ORDER BY c.relname";
 
 void make_partition(const Rows &rows, std::size_t row) {
 	const std::string parent = "courier_internal." + quote_name(rows.text(row, 0));
 	const std::string name = "courier_internal." + quote_name(rows.text(row, 1));
-	(void) spi_execute("CREATE TABLE " + name + " (LIKE " + parent + " INCLUDING DEFAULTS INCLUDING CONSTRAINTS)");
-	(void) spi_execute("ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM (" +
-	                   quote_text(rows.text(row, 2)) + ") TO (" + quote_text(rows.text(row, 3)) + ")");
-	(void) spi_execute("ALTER EXTENSION pg_courier ADD TABLE " + name);
+	(void)spi_execute("CREATE TABLE " + name + " (LIKE " + parent + " INCLUDING DEFAULTS INCLUDING CONSTRAINTS)");
+	(void)spi_execute("ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM (" +
+	                  quote_text(rows.text(row, 2)) + ") TO (" + quote_text(rows.text(row, 3)) + ")");
+	(void)spi_execute("ALTER EXTENSION pg_courier ADD TABLE " + name);
 }
 
 bool partitions_missing() {
@@ -57,8 +60,8 @@ bool partitions_missing() {
 }
 
 void make_partitions() {
-	(void) in_extension_transaction(true, [] {
-		(void) spi_execute("SELECT pg_catalog.set_config('lock_timeout', '5s', true)");
+	(void)in_extension_transaction(true, [] {
+		(void)spi_execute("SELECT pg_catalog.set_config('lock_timeout', '5s', true)");
 		const Rows rows = spi_execute(missing_partitions);
 		for (std::size_t row = 0; row < rows.size(); row++)
 			make_partition(rows, row);
@@ -67,22 +70,22 @@ void make_partitions() {
 }
 
 void drop_partition(const std::string &name) {
-	(void) in_extension_transaction(false, [&] {
-		(void) spi_execute("SELECT pg_catalog.set_config('lock_timeout', '200ms', true)");
+	(void)in_extension_transaction(false, [&] {
+		(void)spi_execute("SELECT pg_catalog.set_config('lock_timeout', '200ms', true)");
 		const std::string table = "courier_internal." + quote_name(name);
-		const Rows member = spi_execute("SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid"
-		                                " WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = pg_catalog.to_regclass($1)"
-		                                "   AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'",
-		                                table);
+		const Rows member =
+		    spi_execute("SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid"
+		                " WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = pg_catalog.to_regclass($1)"
+		                "   AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'",
+		                table);
 		if (!member.empty())
-			(void) spi_execute("ALTER EXTENSION pg_courier DROP TABLE " + table);
-		(void) spi_execute("DROP TABLE IF EXISTS " + table);
+			(void)spi_execute("ALTER EXTENSION pg_courier DROP TABLE " + table);
+		(void)spi_execute("DROP TABLE IF EXISTS " + table);
 		return true;
 	});
 }
 
-template <class F>
-void isolated(const char *what, F work) {
+template <class F> void isolated(const char *what, F work) {
 	try {
 		work();
 	} catch (const Error &error) {
@@ -108,26 +111,29 @@ void drop_old_partitions() {
 // found by the runs that are kept in any case.
 void delete_old_log_rows() {
 	for (const auto &[table, at] : {std::pair {"request", "sent_at"}, std::pair {"change_log", "changed_at"}})
-		(void) in_extension_transaction(false, [&] {
-			return spi_execute(std::string("DELETE FROM courier_internal.") + table + " l USING courier_internal.run r, courier_internal.sync s" +
-			                       " WHERE s.options ? 'retention' AND r.sync_id = s.sync_id AND l.run_id = r.run_id AND l." + at +
-			                       " < pg_catalog.now() - (s.options->>'retention')::interval")
+		(void)in_extension_transaction(false, [&] {
+			return spi_execute(
+			           std::string("DELETE FROM courier_internal.") + table +
+			           " l USING courier_internal.run r, courier_internal.sync s" +
+			           " WHERE s.options ? 'retention' AND r.sync_id = s.sync_id AND l.run_id = r.run_id AND l." + at +
+			           " < pg_catalog.now() - (s.options->>'retention')::interval")
 			    .processed();
 		});
 }
 
 void delete_old_runs() {
-	(void) in_extension_transaction(false, [] {
-		return spi_execute("DELETE FROM courier_internal.run r USING courier_internal.sync s"
-		                   " CROSS JOIN LATERAL (SELECT k.run_id FROM courier_internal.run k WHERE k.sync_id = s.sync_id"
-		                   "                      ORDER BY k.run_id DESC OFFSET $2 LIMIT 1) newest"
-		                   " WHERE r.sync_id = s.sync_id AND r.run_id <= newest.run_id"
-		                   "   AND r.status NOT IN ('queued', 'querying', 'sending')"
-		                   "   AND r.finished_at < pg_catalog.clock_timestamp()"
-		                   "       - COALESCE((s.options->>'retention')::interval, $1 * interval '1 min')"
-		                   "   AND NOT EXISTS (SELECT FROM courier_internal.sync_state st WHERE st.sync_id = s.sync_id"
-		                   "                      AND r.run_id IN (st.last_run_id, st.blocked_run_id))",
-		                   settings::log_retention, kept_runs)
+	(void)in_extension_transaction(false, [] {
+		return spi_execute(
+		           "DELETE FROM courier_internal.run r USING courier_internal.sync s"
+		           " CROSS JOIN LATERAL (SELECT k.run_id FROM courier_internal.run k WHERE k.sync_id = s.sync_id"
+		           "                      ORDER BY k.run_id DESC OFFSET $2 LIMIT 1) newest"
+		           " WHERE r.sync_id = s.sync_id AND r.run_id <= newest.run_id"
+		           "   AND r.status NOT IN ('queued', 'querying', 'sending')"
+		           "   AND r.finished_at < pg_catalog.clock_timestamp()"
+		           "       - COALESCE((s.options->>'retention')::interval, $1 * interval '1 min')"
+		           "   AND NOT EXISTS (SELECT FROM courier_internal.sync_state st WHERE st.sync_id = s.sync_id"
+		           "                      AND r.run_id IN (st.last_run_id, st.blocked_run_id))",
+		           settings::log_retention, kept_runs)
 		    .processed();
 	});
 }
@@ -149,7 +155,7 @@ void ensure_partitions() {
 		}
 		// Somebody else is at it.
 		call_postgres([] {
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, try_every_ms, PG_WAIT_EXTENSION);
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, try_every_ms, PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		});

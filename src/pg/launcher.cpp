@@ -99,8 +99,8 @@ void Launcher::run() {
 		turn();
 		call_postgres([&] {
 			const long wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_turn_);
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::max(wait, 1L),
-			                 PG_WAIT_EXTENSION);
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::max(wait, 1L),
+			                PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 		});
 	}
@@ -171,9 +171,8 @@ void Launcher::read_databases() {
 		if (!present.contains(hint.oid) && hint.held_by == 0)
 			shared::forget(hint.oid);
 	// A handle is kept until its worker has stopped; it is never more than a moment for a database that is gone.
-	std::erase_if(served_, [&](const auto &entry) {
-		return !present.contains(entry.first) && entry.second.handle == nullptr;
-	});
+	std::erase_if(served_,
+	              [&](const auto &entry) { return !present.contains(entry.first) && entry.second.handle == nullptr; });
 	for (auto &[oid, served] : served_)
 		served.present = false;
 	for (Oid oid : present)
@@ -181,7 +180,8 @@ void Launcher::read_databases() {
 	const bool too_many = present.size() > static_cast<std::size_t>(shared::most_databases);
 	if (too_many && !said_too_many_)
 		call_postgres([&] {
-			ereport(LOG, (errmsg("pg_courier serves %d databases, and there are %zu", shared::most_databases, present.size())));
+			ereport(LOG, (errmsg("pg_courier serves %d databases, and there are %zu", shared::most_databases,
+			                     present.size())));
 		});
 	said_too_many_ = too_many;
 }
@@ -214,8 +214,9 @@ void Launcher::watch_handles() {
 void Launcher::judge_stopped(Served &served, const shared::Database &hint) {
 	using shared::DatabaseState;
 	const bool other_at_work = hint.state == DatabaseState::running && hint.scheduler_pid != served.pid;
-	const bool said_goodbye = other_at_work || (hint.generation != served.generation &&
-	                                            (hint.state == DatabaseState::idle || hint.state == DatabaseState::no_extension));
+	const bool said_goodbye =
+	    other_at_work || (hint.generation != served.generation &&
+	                      (hint.state == DatabaseState::idle || hint.state == DatabaseState::no_extension));
 	if (said_goodbye || hint.held_by != 0) {
 		served.failures = 0;
 		served.not_before = served.started_at + between_starts;
@@ -284,7 +285,7 @@ void forget_launcher(int, Datum) {
 
 void courier_launcher_main(Datum) {
 	using namespace courier::pg;
-	(void) enter_cpp([] {
+	(void)enter_cpp([] {
 		enter_worker(InvalidOid, InvalidOid);
 		shared::set_launcher(MyProcPid);
 		call_postgres([] { before_shmem_exit(forget_launcher, 0); });

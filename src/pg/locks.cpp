@@ -56,10 +56,10 @@ bool try_acquire(const LOCKTAG &tag) {
 	if (!call_postgres([&] { return LockAcquire(&tag, claim, true, true) != LOCKACQUIRE_NOT_AVAIL; }))
 		return false;
 	try {
-		call_postgres([&] { (void) LockAcquire(&tag, proof, true, false); });
+		call_postgres([&] { (void)LockAcquire(&tag, proof, true, false); });
 	} catch (...) {
 		// Cancelled during the wait, or the lock table is full: half a lease would look free and block everybody.
-		call_postgres([&] { (void) LockRelease(&tag, claim, true); });
+		call_postgres([&] { (void)LockRelease(&tag, claim, true); });
 		throw;
 	}
 	return true;
@@ -69,8 +69,8 @@ void release(const LOCKTAG &tag) {
 	if (!held_here(tag))
 		return; // LockRelease would print a warning
 	call_postgres([&] {
-		(void) LockRelease(&tag, proof, true);
-		(void) LockRelease(&tag, claim, true);
+		(void)LockRelease(&tag, proof, true);
+		(void)LockRelease(&tag, claim, true);
 	});
 }
 
@@ -84,7 +84,7 @@ bool is_held(const LOCKTAG &tag) {
 	return call_postgres([&] {
 		if (LockAcquire(&tag, probe, true, true) == LOCKACQUIRE_NOT_AVAIL)
 			return true;
-		(void) LockRelease(&tag, probe, true);
+		(void)LockRelease(&tag, probe, true);
 		return false;
 	});
 }

@@ -102,8 +102,8 @@ std::vector<PlanField> fields_of(const ordered_json &mapping, const std::vector<
 
 } // namespace
 
-std::string format_to_json(const PlanFormat &format) {
-	json out {{"hash", 1}, {"key", json::array()}, {"fields", json::array()}, {"match", format.match}};
+std::string format_to_json(const PlanFormat &format, bool first_run_done) {
+	json out {{"hash", 1}, {"first_run_done", first_run_done}, {"key", json::array()}, {"fields", json::array()}, {"match", format.match}};
 	for (auto &key : format.key)
 		out["key"].push_back({{"name", key.name}, {"type", key.type}, {"base_type", key.base_type}});
 	for (auto &field : format.fields)
@@ -134,8 +134,10 @@ RunDefinition read_definition(const std::string &text) {
 	out.first_run = sync.at("first_run");
 	out.search_path = sync.at("search_path");
 	out.owner_name = sync.at("owner");
-	if (!sync.at("snapshot_format").is_null())
-		out.former = format_from(json(sync.at("snapshot_format")));
+	if (auto &format = sync.at("snapshot_format"); !format.is_null()) {
+		out.former = format_from(json(format));
+		out.first_run_done = format.value("first_run_done", true);
+	}
 
 	auto &destination = all.at("destination");
 	out.destination_id = destination.at("destination_id");

@@ -32,7 +32,9 @@ struct RunDefinition {
 	std::optional<PlanFormat> former; // what the snapshot was made with; nullopt: it is empty
 	Plan plan;
 
-	bool is_first_run() const { return !former; }
+	bool first_run_done = false;      // a test of one record fills the snapshot too, and is not a first run
+
+	bool is_first_run() const { return !first_run_done; }
 	bool is_baseline() const {
 		return resync == "baseline" || (is_first_run() && first_run == "baseline" && test.is_null());
 	}
@@ -48,6 +50,6 @@ RunDefinition read_definition(const std::string &json);
 // SPI. Errors: 42P01 model gone, 42703 column gone, those of the mapping.
 void complete_plan(RunDefinition &run);
 
-std::string format_to_json(const PlanFormat &format);
+std::string format_to_json(const PlanFormat &format, bool first_run_done);
 
 } // namespace courier::pg

@@ -53,7 +53,8 @@ const std::string startable =
     " AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
     " AND (st.not_before IS NULL OR st.not_before <= pg_catalog.clock_timestamp())"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting d, pg_catalog.unnest(d.setconfig) c (setting)"
-    "                  WHERE d.setdatabase = s.database_oid AND d.setrole = 0 AND c.setting LIKE 'pg\\_courier.enabled=%'"
+    "                  WHERE d.setdatabase = s.database_oid AND d.setrole = 0 AND c.setting LIKE "
+    "'pg\\_courier.enabled=%'"
     "                    AND NOT pg_catalog.split_part(c.setting, '=', 2)::boolean)";
 
 const std::string run_and_sync = " FROM courier_internal.run r"
@@ -93,40 +94,47 @@ std::optional<int64> hand_on(int64 run_id, int64 preferred) {
 	    " joined AS (UPDATE courier_internal.run r"
 	    "               SET origin_run_id = COALESCE(r.origin_run_id, old.origin_run_id, old.run_id),"
 	    "                   approved = COALESCE(r.approved, old.approved), attempt = GREATEST(r.attempt, old.attempt),"
-	    "                   resync = CASE WHEN courier_internal.resync_rank(old.resync) > courier_internal.resync_rank(r.resync)"
+	    "                   resync = CASE WHEN courier_internal.resync_rank(old.resync) > "
+	    "courier_internal.resync_rank(r.resync)"
 	    "                                 THEN old.resync ELSE r.resync END"
 	    "              FROM old, queued WHERE r.run_id = queued.run_id RETURNING r.run_id),"
 	    " made AS (INSERT INTO courier_internal.run (sync_id, resync, triggered_by, origin_run_id, approved, attempt)"
-	    "          SELECT old.sync_id, old.resync, 'recovery', COALESCE(old.origin_run_id, old.run_id), old.approved, old.attempt"
+	    "          SELECT old.sync_id, old.resync, 'recovery', COALESCE(old.origin_run_id, old.run_id), old.approved, "
+	    "old.attempt"
 	    "            FROM old WHERE NOT EXISTS (SELECT FROM queued) RETURNING run_id)"
 	    " SELECT run_id FROM joined UNION ALL SELECT run_id FROM made",
 	    run_id, preferred);
 	if (heir.empty())
 		return std::nullopt;
-	(void) spi_execute("INSERT INTO courier_internal.sync_state AS st (sync_id, not_before)"
-	                   " SELECT sync_id, pg_catalog.clock_timestamp() + LEAST(2 ^ (attempt - 4), 60) * interval '1 min'"
-	                   "   FROM courier_internal.run WHERE run_id = $1 AND attempt >= 4"
-	                   " ON CONFLICT (sync_id) DO UPDATE SET not_before = GREATEST(st.not_before, EXCLUDED.not_before)",
-	                   run_id);
 	return heir.get<int64>(0, 0);
+}
+
+// From the fourth attempt on: not at once.
+void hold_back(int64 run_id) {
+	(void)spi_execute("INSERT INTO courier_internal.sync_state AS st (sync_id, not_before)"
+	                  " SELECT sync_id, pg_catalog.clock_timestamp() + 2 ^ LEAST(attempt - 4, 6) * interval '1 min'"
+	                  "   FROM courier_internal.run WHERE run_id = $1 AND attempt >= 4"
+	                  " ON CONFLICT (sync_id) DO UPDATE SET not_before = GREATEST(st.not_before, EXCLUDED.not_before)",
+	                  run_id);
 }
 
 // The lease is ours and the row says that it is running: nobody is. False: it has ended meanwhile, or its row is locked.
 bool end_interrupted(int64 run_id) {
-	const Rows rows = spi_execute(
-	    "SELECT r.cancel_requested, s.paused, r.test IS NOT NULL, s.name"
-	    "  FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id)"
-	    " WHERE r.run_id = $1 AND r.status IN ('querying', 'sending') FOR UPDATE OF r SKIP LOCKED",
-	    run_id);
+	const Rows rows =
+	    spi_execute("SELECT r.cancel_requested, s.paused, r.test IS NOT NULL, s.name"
+	                "  FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id)"
+	                " WHERE r.run_id = $1 AND r.status IN ('querying', 'sending') FOR UPDATE OF r SKIP LOCKED",
+	                run_id);
 	if (rows.empty())
 		return false;
-	(void) spi_execute(
-	    "UPDATE courier_internal.run r SET aborted = GREATEST(r.aborted, planned_added + planned_changed + planned_removed"
-	    " - succeeded_added - succeeded_changed - succeeded_removed - rejected_added - rejected_changed - rejected_removed"
-	    " - skipped - unknown) WHERE r.run_id = $1",
-	    run_id);
+	(void)spi_execute("UPDATE courier_internal.run r SET aborted = GREATEST(r.aborted, planned_added + planned_changed "
+	                  "+ planned_removed"
+	                  " - succeeded_added - succeeded_changed - succeeded_removed - rejected_added - rejected_changed "
+	                  "- rejected_removed"
+	                  " - skipped - unknown) WHERE r.run_id = $1",
+	                  run_id);
 	if (rows.get<bool>(0, 0)) {
-		(void) spi_execute("SELECT courier_internal.finish_run($1, 'cancelled', NULL, NULL, NULL)", run_id);
+		(void)spi_execute("SELECT courier_internal.finish_run($1, 'cancelled', NULL, NULL, NULL)", run_id);
 		return true;
 	}
 	std::string hint = "The run that follows sends what was not acknowledged.";
@@ -135,34 +143,40 @@ bool end_interrupted(int64 run_id) {
 	else if (rows.get<bool>(0, 1))
 		hint = "The sync is paused, so no run was queued: SELECT courier.resume_sync(" +
 		       quote_text(rows.get<std::string>(0, 3)) + ")";
-	(void) spi_execute("SELECT courier_internal.finish_run($1, 'interrupted', 'interrupted',"
-	                   " 'the process that worked on the run ended before the run did (crash, restart or termination)', $2)",
-	                   run_id, hint);
+	(void)spi_execute(
+	    "SELECT courier_internal.finish_run($1, 'interrupted', 'interrupted',"
+	    " 'the process that worked on the run ended before the run did (crash, restart or termination)', $2)",
+	    run_id, hint);
 	return true;
 }
 
 bool mark_claimed(const Candidate &candidate) {
-	return in_extension_transaction(true, [&] {
-		       const Rows rows = spi_execute("SELECT r.test IS NOT NULL" + run_and_sync +
-		                                         " WHERE r.run_id = $1 AND r.status = 'queued' AND NOT r.cancel_requested AND " +
-		                                         startable + " FOR UPDATE OF r SKIP LOCKED",
-		                                     candidate.run_id);
-		       if (rows.empty())
-			       return false;
-		       const Rows left = spi_execute("SELECT run_id FROM courier_internal.run"
-		                                     " WHERE sync_id = $1 AND status IN ('querying', 'sending') ORDER BY run_id",
-		                                     candidate.sync_id);
-		       for (std::size_t row = 0; row < left.size(); row++)
-			       if (end_interrupted(left.get<int64>(row, 0)))
-				       (void) hand_on(left.get<int64>(row, 0), candidate.run_id);
-		       (void) spi_execute("UPDATE courier_internal.run SET status = 'querying', attempt = attempt + 1,"
-		                          " started_at = pg_catalog.clock_timestamp(), worker_pid = pg_catalog.pg_backend_pid()"
-		                          " WHERE run_id = $1",
-		                          candidate.run_id);
-		       (void) spi_execute("SELECT courier_internal.announce_run($1, 'querying')", candidate.run_id);
-		       note_waiting({candidate.sync_id}, std::nullopt);
-		       return true;
-	       })
+	return in_extension_transaction(
+	           true,
+	           [&] {
+		           const Rows rows =
+		               spi_execute("SELECT r.test IS NOT NULL" + run_and_sync +
+		                               " WHERE r.run_id = $1 AND r.status = 'queued' AND NOT r.cancel_requested AND " +
+		                               startable + " FOR UPDATE OF r SKIP LOCKED",
+		                           candidate.run_id);
+		           if (rows.empty())
+			           return false;
+		           const Rows left =
+		               spi_execute("SELECT run_id FROM courier_internal.run"
+		                           " WHERE sync_id = $1 AND status IN ('querying', 'sending') ORDER BY run_id",
+		                           candidate.sync_id);
+		           for (std::size_t row = 0; row < left.size(); row++)
+			           if (end_interrupted(left.get<int64>(row, 0)))
+				           (void)hand_on(left.get<int64>(row, 0), candidate.run_id);
+		           (void)spi_execute(
+		               "UPDATE courier_internal.run SET status = 'querying', attempt = attempt + 1,"
+		               " started_at = pg_catalog.clock_timestamp(), worker_pid = pg_catalog.pg_backend_pid()"
+		               " WHERE run_id = $1",
+		               candidate.run_id);
+		           (void)spi_execute("SELECT courier_internal.announce_run($1, 'querying')", candidate.run_id);
+		           note_waiting({candidate.sync_id}, std::nullopt);
+		           return true;
+	           })
 	    .value_or(false);
 }
 
@@ -183,7 +197,7 @@ Attempt attempt_claim(std::optional<int64> wanted, Claim &claim) {
 				return Attempt::claimed;
 			}
 			if (slot == 0)
-				(void) in_extension_transaction(true, [&] {
+				(void)in_extension_transaction(true, [&] {
 					note_waiting({candidate.sync_id}, "max_running_syncs");
 					return true;
 				});
@@ -221,8 +235,8 @@ std::optional<Claim> claim_run(std::optional<int64> run_id) {
 				return std::nullopt;
 		}
 		call_postgres([] {
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_for_slot_every_ms,
-			                 PG_WAIT_EXTENSION);
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_for_slot_every_ms,
+			                PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		});
@@ -242,9 +256,10 @@ bool keep(const Claim &claim) {
 			return false;
 		// It was free for a moment: somebody may have ended the run in it.
 		const auto still_ours = in_extension_transaction(true, [&] {
-			const Rows rows = spi_execute("SELECT run_id FROM courier_internal.run WHERE run_id = $1"
-			                              " AND status IN ('querying', 'sending') AND worker_pid = pg_catalog.pg_backend_pid()",
-			                              claim.run_id);
+			const Rows rows =
+			    spi_execute("SELECT run_id FROM courier_internal.run WHERE run_id = $1"
+			                " AND status IN ('querying', 'sending') AND worker_pid = pg_catalog.pg_backend_pid()",
+			                claim.run_id);
 			return !rows.empty();
 		});
 		if (!still_ours.value_or(false))
@@ -252,7 +267,7 @@ bool keep(const Claim &claim) {
 	}
 	// A slot that somebody else has by now means one sync more than allowed for a while, which harms nobody.
 	if (!locks::held_here(slot))
-		(void) locks::try_acquire(slot);
+		(void)locks::try_acquire(slot);
 	return true;
 }
 
@@ -275,7 +290,12 @@ std::optional<int64> recover(const ActiveRun &run) {
 	std::optional<int64> heir;
 	try {
 		heir = in_extension_transaction(false, [&]() -> std::optional<int64> {
-			       return end_interrupted(run.run_id) ? hand_on(run.run_id, 0) : std::nullopt;
+			       if (!end_interrupted(run.run_id))
+				       return std::nullopt;
+			       const auto next = hand_on(run.run_id, 0);
+			       if (next)
+				       hold_back(*next);
+			       return next;
 		       }).value_or(std::nullopt);
 	} catch (...) {
 		locks::release(lease);
@@ -288,10 +308,10 @@ std::optional<int64> recover(const ActiveRun &run) {
 void note_waiting(const std::vector<int> &sync_ids, const std::optional<std::string> &reason) {
 	if (sync_ids.empty())
 		return;
-	(void) spi_execute("UPDATE courier_internal.sync_state st SET waiting_for = $2 WHERE st.sync_id IN"
-	                   " (SELECT w.sync_id FROM courier_internal.sync_state w WHERE w.sync_id = ANY ($1)"
-	                   "     AND w.waiting_for IS DISTINCT FROM $2 FOR NO KEY UPDATE SKIP LOCKED)",
-	                   sync_ids, reason);
+	(void)spi_execute("UPDATE courier_internal.sync_state st SET waiting_for = $2 WHERE st.sync_id IN"
+	                  " (SELECT w.sync_id FROM courier_internal.sync_state w WHERE w.sync_id = ANY ($1)"
+	                  "     AND w.waiting_for IS DISTINCT FROM $2 FOR NO KEY UPDATE SKIP LOCKED)",
+	                  sync_ids, reason);
 }
 
 } // namespace courier::pg

@@ -43,15 +43,13 @@ void note_waiting(const std::vector<int> &sync_ids, const std::optional<std::str
 
 // A short transaction in which the extension cannot be dropped or altered; `wait`: for one of these to end, instead of
 // giving up. nullopt: gave up, or there is no extension.
-template <class F>
-auto in_extension_transaction(bool wait, F work) -> std::optional<std::invoke_result_t<F &>>;
+template <class F> auto in_extension_transaction(bool wait, F work) -> std::optional<std::invoke_result_t<F &>>;
 
 namespace detail {
 bool extension_locked(bool wait);
 }
 
-template <class F>
-auto in_extension_transaction(bool wait, F work) -> std::optional<std::invoke_result_t<F &>> {
+template <class F> auto in_extension_transaction(bool wait, F work) -> std::optional<std::invoke_result_t<F &>> {
 	Transaction transaction;
 	std::optional<std::invoke_result_t<F &>> result;
 	if (detail::extension_locked(wait)) {

@@ -81,8 +81,7 @@ private:
 	int free_slots();
 	void due_in(TimestampTz us) { next_due_ = std::min(next_due_, now_ + std::max<TimestampTz>(us, 0)); }
 
-	template <class F>
-	void isolated(const std::string &what, F work);
+	template <class F> void isolated(const std::string &what, F work);
 
 	Oid database_;
 	uint32 generation_ = 0;
@@ -90,17 +89,16 @@ private:
 	TimestampTz housekept_at_ = 0;
 	TimestampTz next_due_ = 0;
 	bool looked_for_partitions_ = false;
-	bool busy_ = false;                     // something runs, or could
-	std::map<int64, TimestampTz> seen_;     // queued runs, and when they were first seen
-	std::set<int64> fresh_;                 // queued by this pass: nobody started a worker
-	std::map<int64, TimestampTz> started_;  // workers that may not have claimed yet
-	std::set<std::string> said_;            // problems that are in the log
-	std::optional<std::string> settings_;   // of the database, when this process began
+	bool busy_ = false;                    // something runs, or could
+	std::map<int64, TimestampTz> seen_;    // queued runs, and when they were first seen
+	std::set<int64> fresh_;                // queued by this pass: nobody started a worker
+	std::map<int64, TimestampTz> started_; // workers that may not have claimed yet
+	std::set<std::string> said_;           // problems that are in the log
+	std::optional<std::string> settings_;  // of the database, when this process began
 };
 
 // What goes wrong with one sync is that sync's problem. The transaction of `work` is aborted by the time it is caught here.
-template <class F>
-void Scheduler::isolated(const std::string &what, F work) {
+template <class F> void Scheduler::isolated(const std::string &what, F work) {
 	try {
 		work();
 	} catch (const Error &error) {
@@ -122,7 +120,8 @@ void Scheduler::run() {
 		if (i == lock_tries)
 			return;
 		call_postgres([] {
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, lock_try_every_ms, PG_WAIT_EXTENSION);
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, lock_try_every_ms,
+			                PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		});
@@ -161,7 +160,7 @@ void Scheduler::wait() {
 	const TimestampTz until = std::min(now_ + poll, busy_ ? now_ + poll : next_due_);
 	call_postgres([&] {
 		const long ms = std::max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), 10L);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	});
 }
@@ -229,13 +228,15 @@ void Scheduler::recover_all() {
 
 void Scheduler::queue_due() {
 	const auto due = in_extension_transaction(false, [] {
-		const Rows rows = spi_execute(
-		    "SELECT s.sync_id, s.name FROM courier_internal.sync s"
-		    "  LEFT JOIN courier_internal.sync_state st ON st.sync_id = s.sync_id CROSS JOIN courier_internal.installation i"
-		    " WHERE NOT s.paused AND s.schedule <> 'manual' AND s.epoch = i.epoch"
-		    "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
-		    "   AND (st.next_run_at IS NULL OR st.next_run_at <= pg_catalog.clock_timestamp())"
-		    " ORDER BY st.next_run_at NULLS LAST, s.sync_id");
+		const Rows rows =
+		    spi_execute("SELECT s.sync_id, s.name FROM courier_internal.sync s"
+		                "  LEFT JOIN courier_internal.sync_state st ON st.sync_id = s.sync_id CROSS JOIN "
+		                "courier_internal.installation i"
+		                " WHERE NOT s.paused AND s.schedule <> 'manual' AND s.epoch = i.epoch"
+		                "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
+		                "pg_catalog.current_database())"
+		                "   AND (st.next_run_at IS NULL OR st.next_run_at <= pg_catalog.clock_timestamp())"
+		                " ORDER BY st.next_run_at NULLS LAST, s.sync_id");
 		std::vector<std::pair<int32, std::string>> syncs;
 		for (std::size_t row = 0; row < rows.size(); row++)
 			syncs.emplace_back(rows.get<int32>(row, 0), rows.get<std::string>(row, 1));
@@ -249,7 +250,8 @@ void Scheduler::queue_due() {
 
 void Scheduler::queue_due_sync(int32 sync_id) {
 	const auto queued = in_extension_transaction(false, [&]() -> std::optional<int64> {
-		(void) spi_execute("INSERT INTO courier_internal.sync_state (sync_id) VALUES ($1) ON CONFLICT DO NOTHING", sync_id);
+		(void)spi_execute("INSERT INTO courier_internal.sync_state (sync_id) VALUES ($1) ON CONFLICT DO NOTHING",
+		                  sync_id);
 		// Everything again, now that the row is locked.
 		const Rows rows = spi_execute(
 		    "SELECT s.schedule, (EXTRACT(epoch FROM st.next_run_at) * 1000000)::bigint,"
@@ -273,14 +275,15 @@ void Scheduler::queue_due_sync(int32 sync_id) {
 		std::optional<std::int64_t> next_unix;
 		if (next)
 			next_unix = *next + unix_epoch;
-		(void) spi_execute("UPDATE courier_internal.sync_state"
-		                   "   SET next_run_at = timestamptz 'epoch' + $2 * interval '1 microsecond'"
-		                   " WHERE sync_id = $1 AND (next_run_at IS NOT NULL OR $2 IS NOT NULL)",
-		                   sync_id, next_unix);
+		(void)spi_execute("UPDATE courier_internal.sync_state"
+		                  "   SET next_run_at = timestamptz 'epoch' + $2 * interval '1 microsecond'"
+		                  " WHERE sync_id = $1 AND (next_run_at IS NOT NULL OR $2 IS NOT NULL)",
+		                  sync_id, next_unix);
 		if (!slot || !free)
 			return std::nullopt;
-		return spi_execute("INSERT INTO courier_internal.run (sync_id, triggered_by) VALUES ($1, 'schedule') RETURNING run_id",
-		                   sync_id)
+		return spi_execute(
+		           "INSERT INTO courier_internal.run (sync_id, triggered_by) VALUES ($1, 'schedule') RETURNING run_id",
+		           sync_id)
 		    .get<int64>(0, 0);
 	});
 	if (queued && *queued)
@@ -298,12 +301,15 @@ void Scheduler::start_queued() {
 	const auto found = in_extension_transaction(false, [] {
 		const Rows rows = spi_execute(
 		    "SELECT r.run_id, r.sync_id, CASE WHEN st.not_before > pg_catalog.clock_timestamp()"
-		    "           THEN pg_catalog.to_char(st.not_before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' END,"
+		    "           THEN pg_catalog.to_char(st.not_before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' "
+		    "END,"
 		    "       (EXTRACT(epoch FROM st.not_before - pg_catalog.clock_timestamp()) * 1000000)::bigint, r.attempt < 4"
 		    "  FROM courier_internal.run r JOIN courier_internal.sync s ON s.sync_id = r.sync_id"
-		    "  LEFT JOIN courier_internal.sync_state st ON st.sync_id = r.sync_id CROSS JOIN courier_internal.installation i"
+		    "  LEFT JOIN courier_internal.sync_state st ON st.sync_id = r.sync_id CROSS JOIN "
+		    "courier_internal.installation i"
 		    " WHERE r.status = 'queued' AND (NOT s.paused OR r.test IS NOT NULL) AND s.epoch = i.epoch"
-		    "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+		    "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
+		    "pg_catalog.current_database())"
 		    " ORDER BY r.run_id");
 		std::vector<QueuedRun> runs;
 		for (std::size_t row = 0; row < rows.size(); row++)
@@ -327,7 +333,8 @@ void Scheduler::start_queued() {
 			continue;
 		}
 		if (!run.not_before.empty()) {
-			reasons[(run.by_destination ? "destination asked to wait until " : "interrupted again and again, waiting until ") +
+			reasons[(run.by_destination ? "destination asked to wait until "
+			                            : "interrupted again and again, waiting until ") +
 			        run.not_before]
 			    .push_back(run.sync_id);
 			due_in(run.wait_us);
@@ -363,28 +370,30 @@ void Scheduler::start_queued() {
 }
 
 void Scheduler::note(const std::map<std::string, std::vector<int>> &reasons) {
-	(void) in_extension_transaction(false, [&] {
+	(void)in_extension_transaction(false, [&] {
 		for (const auto &[reason, sync_ids] : reasons)
 			note_waiting(sync_ids, reason);
 		// What was cancelled waits for nothing.
-		(void) spi_execute("UPDATE courier_internal.sync_state st SET waiting_for = NULL WHERE st.sync_id IN"
-		                   " (SELECT w.sync_id FROM courier_internal.sync_state w WHERE w.waiting_for IS NOT NULL"
-		                   "     AND NOT EXISTS (SELECT FROM courier_internal.run r"
-		                   "                      WHERE r.sync_id = w.sync_id AND r.status = 'queued')"
-		                   "     FOR NO KEY UPDATE SKIP LOCKED)");
+		(void)spi_execute("UPDATE courier_internal.sync_state st SET waiting_for = NULL WHERE st.sync_id IN"
+		                  " (SELECT w.sync_id FROM courier_internal.sync_state w WHERE w.waiting_for IS NOT NULL"
+		                  "     AND NOT EXISTS (SELECT FROM courier_internal.run r"
+		                  "                      WHERE r.sync_id = w.sync_id AND r.status = 'queued')"
+		                  "     FOR NO KEY UPDATE SKIP LOCKED)");
 		return true;
 	});
 }
 
 void Scheduler::plan_next() {
 	const auto waits = in_extension_transaction(false, [] {
-		const Rows rows = spi_execute(
-		    "SELECT (EXTRACT(epoch FROM pg_catalog.min(st.next_run_at) - pg_catalog.clock_timestamp()) * 1000000)::bigint,"
-		    "       EXISTS (SELECT FROM courier_internal.sync),"
-		    "       EXISTS (SELECT FROM courier_internal.run WHERE status IN ('querying', 'sending'))"
-		    "  FROM courier_internal.sync s JOIN courier_internal.sync_state st ON st.sync_id = s.sync_id"
-		    " CROSS JOIN courier_internal.installation i WHERE NOT s.paused AND s.epoch = i.epoch"
-		    "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())");
+		const Rows rows =
+		    spi_execute("SELECT (EXTRACT(epoch FROM pg_catalog.min(st.next_run_at) - pg_catalog.clock_timestamp()) * "
+		                "1000000)::bigint,"
+		                "       EXISTS (SELECT FROM courier_internal.sync),"
+		                "       EXISTS (SELECT FROM courier_internal.run WHERE status IN ('querying', 'sending'))"
+		                "  FROM courier_internal.sync s JOIN courier_internal.sync_state st ON st.sync_id = s.sync_id"
+		                " CROSS JOIN courier_internal.installation i WHERE NOT s.paused AND s.epoch = i.epoch"
+		                "   AND s.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
+		                "pg_catalog.current_database())");
 		return std::tuple {rows.get<std::optional<std::int64_t>>(0, 0), rows.get<bool>(0, 1), rows.get<bool>(0, 2)};
 	});
 	if (!waits)
@@ -410,7 +419,7 @@ void detach(int, Datum database) {
 void courier_scheduler_main(Datum argument) {
 	using namespace courier::pg;
 	const Oid database = DatumGetObjectId(argument);
-	(void) enter_cpp([&] {
+	(void)enter_cpp([&] {
 		enter_worker(database, InvalidOid);
 		call_postgres([&] { before_shmem_exit(detach, ObjectIdGetDatum(database)); });
 		Scheduler scheduler(database);

@@ -29,7 +29,7 @@ namespace {
 bool check_allow_addresses(char **value, void **, GucSource) {
 	char reason[256] = "";
 	try {
-		(void) http::AddressFilter(std::string_view(*value));
+		(void)http::AddressFilter(std::string_view(*value));
 		return true;
 	} catch (const std::exception &error) {
 		std::snprintf(reason, sizeof reason, "%s", error.what());
@@ -75,31 +75,33 @@ bool check_secret_env(char **value, void **, GucSource) {
 
 void define() {
 	DefineCustomBoolVariable("pg_courier.enabled", "Whether syncs run in this database.",
-	                         "Off: nothing is queried or sent, and runs stay queued.", &enabled, true,
-	                         PGC_SUSET, 0, nullptr, nullptr, nullptr);
-	DefineCustomStringVariable("pg_courier.allow_addresses",
-	                           "Private, loopback or link-local addresses that destinations may reach.",
-	                           "A list of networks in CIDR notation. Public addresses are always allowed.", &allow_addresses, "",
-	                           PGC_SUSET, GUC_LIST_INPUT, check_allow_addresses, nullptr, nullptr);
-	DefineCustomStringVariable("pg_courier.secrets_directory", "The directory that {\"file\": ...} secrets are read from.",
+	                         "Off: nothing is queried or sent, and runs stay queued.", &enabled, true, PGC_SUSET, 0,
+	                         nullptr, nullptr, nullptr);
+	DefineCustomStringVariable(
+	    "pg_courier.allow_addresses", "Private, loopback or link-local addresses that destinations may reach.",
+	    "A list of networks in CIDR notation. Public addresses are always allowed.", &allow_addresses, "", PGC_SUSET,
+	    GUC_LIST_INPUT, check_allow_addresses, nullptr, nullptr);
+	DefineCustomStringVariable("pg_courier.secrets_directory",
+	                           "The directory that {\"file\": ...} secrets are read from.",
 	                           "Empty: no secret can be a file.", &secrets_directory, "", PGC_SUSET, GUC_SUPERUSER_ONLY,
 	                           check_secrets_directory, nullptr, nullptr);
 	DefineCustomStringVariable("pg_courier.secret_env",
 	                           "Environment variables of the server that {\"env\": ...} secrets may name.",
-	                           "A list of names. Empty: no secret can be an environment variable.", &secret_env, "", PGC_SUSET,
-	                           GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_secret_env, nullptr, nullptr);
+	                           "A list of names. Empty: no secret can be an environment variable.", &secret_env, "",
+	                           PGC_SUSET, GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_secret_env, nullptr, nullptr);
 	DefineCustomIntVariable("pg_courier.max_running_syncs", "How many syncs run at the same time in the whole cluster.",
 	                        "Each needs a background worker (max_worker_processes).", &max_running_syncs, 4, 1,
 	                        most_running_syncs, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("pg_courier.log_retention", "How long runs, requests and the changelog are kept.",
-	                        "A sync's option \"retention\" overrides it. The last 100 runs of a sync are kept in any case.",
-	                        &log_retention, 30 * 24 * 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+	    "pg_courier.log_retention", "How long runs, requests and the changelog are kept.",
+	    "A sync's option \"retention\" overrides it. The last 100 runs of a sync are kept in any case.", &log_retention,
+	    30 * 24 * 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("pg_courier.poll_interval", "How often a scheduler that has work looks for more.", nullptr,
 	                        &poll_interval, 1000, 100, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 #ifdef COURIER_FAULT_POINTS
 	DefineCustomStringVariable("pg_courier.fault_point", "A step of a run to die, fail or wait at (test builds only).",
-	                           "\"<name>:kill\", \"<name>:error\" or \"<name>:wait\".", &fault_point, "", PGC_SUSET, 0, nullptr,
-	                           nullptr, nullptr);
+	                           "\"<name>:kill\", \"<name>:error\" or \"<name>:wait\".", &fault_point, "", PGC_SUSET, 0,
+	                           nullptr, nullptr, nullptr);
 #endif
 	MarkGUCPrefixReserved("pg_courier");
 }

@@ -21,10 +21,10 @@ enum class DatabaseState : int32 {
 struct Database {
 	Oid oid;
 	DatabaseState state;
-	bool wanted;              // something was committed that a scheduler should look at
+	bool wanted; // something was committed that a scheduler should look at
 	int scheduler_pid;
-	uint32 generation;        // of the scheduler: a late word of its predecessor is ignored
-	int held_by;              // pid of the session that drops, copies or renames the database; 0: none
+	uint32 generation; // of the scheduler: a late word of its predecessor is ignored
+	int held_by;       // pid of the session that drops, copies or renames the database; 0: none
 	TimestampTz next_due;
 	TimestampTz housekept_at;
 };

@@ -45,8 +45,8 @@ public:
 		call_postgres([this] {
 			const Oid owner = find_owner();
 			nest_level_ = NewGUCNestLevel();
-			(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-			                         0, false);
+			(void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+			                        true, 0, false);
 			SetUserIdAndSecContext(owner, saved_security_ | SECURITY_LOCAL_USERID_CHANGE);
 		});
 	}
@@ -109,7 +109,8 @@ std::optional<Look> look(std::int64_t run_id) {
 		    "  LEFT JOIN courier_internal.sync_state st ON st.sync_id = r.sync_id,"
 		    "       courier_internal.effective_owner(s.sync_id, s.owner) o (owner)"
 		    " WHERE r.run_id = $1"
-		    "   AND (courier_internal.may_see($2::bigint::oid, o.owner) OR courier_internal.may_operate($2::bigint::oid, o.owner))",
+		    "   AND (courier_internal.may_see($2::bigint::oid, o.owner) OR "
+		    "courier_internal.may_operate($2::bigint::oid, o.owner))",
 		    run_id, static_cast<std::int64_t>(owner.caller()));
 		if (!rows.empty()) {
 			auto text = [&](std::size_t column) { return std::string(rows.text(0, column)); };
@@ -131,7 +132,8 @@ std::optional<Look> look(std::int64_t run_id) {
 }
 
 [[noreturn]] void raise_unknown_run(std::int64_t run_id) {
-	throw Error("42704", "run " + std::to_string(run_id) + " does not exist", {}, "SELECT run_id, sync, status FROM courier.runs");
+	throw Error("42704", "run " + std::to_string(run_id) + " does not exist", {},
+	            "SELECT run_id, sync, status FROM courier.runs");
 }
 
 class Deadline {
@@ -147,7 +149,9 @@ public:
 		});
 	}
 	bool passed() const { return GetCurrentTimestamp() >= at_; }
-	long milliseconds() const { return at_ == DT_NOEND ? longest_wait_ms : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at_); }
+	long milliseconds() const {
+		return at_ == DT_NOEND ? longest_wait_ms : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at_);
+	}
 
 private:
 	TimestampTz at_ = DT_NOEND;
@@ -160,7 +164,7 @@ public:
 		const long ms = std::max(std::min(next_ms_, deadline.milliseconds()), 1L);
 		next_ms_ = std::min(next_ms_ * 3 / 2, longest_wait_ms);
 		call_postgres([ms] {
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		});
@@ -207,9 +211,8 @@ public:
 		last_ = std::move(text);
 		status_ = run.status;
 		next_at_ = now + notice_every;
-		call_postgres([&] {
-			ereport(NOTICE, (errmsg("run %lld: %s", static_cast<long long>(run_id), last_.c_str())));
-		});
+		call_postgres(
+		    [&] { ereport(NOTICE, (errmsg("run %lld: %s", static_cast<long long>(run_id), last_.c_str()))); });
 	}
 
 private:
@@ -247,14 +250,15 @@ std::string wait_to_end(std::int64_t run_id, const Deadline &deadline) {
 		const auto run = look(run_id);
 		commit();
 		if (!run)
-			throw Error("42704", "run " + std::to_string(run_id) + " is gone", "Its sync was dropped while it was waited for.");
+			throw Error("42704", "run " + std::to_string(run_id) + " is gone",
+			            "Its sync was dropped while it was waited for.");
 		if (run->status == "success" || run->status == "warning")
 			return run->status;
 		if (run->ended())
 			raise_end(run_id, *run);
 		if (deadline.passed())
-			throw Error("57014", "timeout: run " + std::to_string(run_id) + " is still " + run->status + " and goes on", {},
-			            "SELECT courier.wait_for_run(" + std::to_string(run_id) + "), or courier.cancel_run.");
+			throw Error("57014", "timeout: run " + std::to_string(run_id) + " is still " + run->status + " and goes on",
+			            {}, "SELECT courier.wait_for_run(" + std::to_string(run_id) + "), or courier.cancel_run.");
 		reporter.report(run_id, *run);
 		pause.sleep(deadline);
 	}
@@ -306,7 +310,8 @@ COURIER_FUNCTION(courier_wait_for_run) {
 			if (!run)
 				raise_unknown_run(run_id);
 			if (run->status == "queued" && wakeup::was_asked(run_id))
-				throw Error("25001", "run " + std::to_string(run_id) + " was queued by this transaction", "It starts when the transaction commits.",
+				throw Error("25001", "run " + std::to_string(run_id) + " was queued by this transaction",
+				            "It starts when the transaction commits.",
 				            "Commit first; or CALL courier.run_sync(...), which commits and waits.");
 			if (run->ended() || deadline.passed())
 				return text_datum(run->status);
@@ -324,7 +329,8 @@ COURIER_FUNCTION(courier_run_sync) {
 		if (!may_commit(fcinfo))
 			throw Error("25001", "courier.run_sync cannot run inside a transaction block",
 			            "It commits, so that the run sees what it is to send, and waits without holding a snapshot.",
-			            "Inside a transaction use courier.trigger_sync. Airflow: autocommit=True; dbt hook: transaction: false; "
+			            "Inside a transaction use courier.trigger_sync. Airflow: autocommit=True; dbt hook: "
+			            "transaction: false; "
 			            "psql -c: one statement per -c.");
 		const std::string name = text_argument(fcinfo, 0);
 		const auto resync = optional_text_argument(fcinfo, 1);

@@ -64,7 +64,7 @@ void request_run(int64 run_id) {
 }
 
 void announce() {
-	(void) ask();
+	(void)ask();
 }
 
 bool was_asked(int64 run_id) {

@@ -177,7 +177,9 @@ pg_courier.secret_env = 'COURIER_TEST_TOKEN'
 pg_courier.max_running_syncs = 8
 """
         if os.environ.get("PG_COURIER_DESTDIR"):  # a staged copy, so that nothing need be installed into system folders
-            settings += f"extension_destdir = '{os.environ['PG_COURIER_DESTDIR']}'\n"
+            staged = os.environ["PG_COURIER_DESTDIR"]
+            # extension_destdir serves '$libdir/pg_courier', the path serves 'pg_courier' (preload and background workers).
+            settings += f"extension_destdir = '{staged}'\ndynamic_library_path = '{staged}{libraries}:$libdir'\n"
         if self.has_cron:
             settings += "cron.database_name = 'app'\ncron.use_background_workers = on\n"
         self.append("postgresql.conf", settings)
@@ -229,11 +231,14 @@ class World:
 
     def __init__(self, setting):
         self.setting = setting
-        self.cluster = Cluster(setting)
         self.services = []
+        self.cluster = None
         self.receiver = Receiver()
-        directory = tempfile.mkdtemp(prefix="pg_courier-services-", dir="/tmp")
-        self.services_directory = directory
+        self.services_directory = tempfile.mkdtemp(prefix="pg_courier-services-", dir="/tmp")
+
+    def start(self):
+        setting, directory = self.setting, self.services_directory
+        self.cluster = Cluster(setting)
         self.etcd = self.serve(Etcd(directory))
         self.nginx = self.serve(Nginx(directory, self.receiver.url))
         admin = lambda *c, **k: self.cluster.psql(*c, **k)
@@ -263,7 +268,8 @@ class World:
             service.stop()
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.services_directory, ignore_errors=True)
-        self.cluster.stop()
+        if self.cluster:
+            self.cluster.stop()
 
 
 REST = {"upsert": {"method": "PUT", "path": "/{{ id }}", "body": "{{ record }}"}, "delete": {"method": "DELETE", "path": "/{{ id }}"}}

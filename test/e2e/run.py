@@ -27,6 +27,11 @@ names = [name for name, _, _ in harness.tests]
 assert len(names) == len(set(names)), "two tests have one name"
 chosen = [(n, name, f) for n, (name, f, settings) in enumerate(harness.tests, 1) if options.setting in settings and options.only.lower() in name.lower()]
 world = harness.World(options.setting)
+try:
+    world.start()
+except BaseException:
+    world.stop()
+    raise
 
 
 def perform(number, name, function):
