@@ -84,12 +84,12 @@ show() {
 	"${psql[@]}" -c "$1"
 }
 
-# What etcd holds under a prefix: key<TAB>version<TAB>value
+# What etcd holds: key<TAB>version<TAB>value
 etcd_dump() {
 	python3 - "$etcd" <<'PY'
 import base64, json, sys, urllib.request
-code = lambda text: base64.b64encode(text.encode()).decode()
-body = json.dumps({"key": code("subdivision/"), "range_end": code("subdivision0")}).encode()
+nul = base64.b64encode(b"\0").decode()  # from the first key to the last
+body = json.dumps({"key": nul, "range_end": nul}).encode()
 answer = json.load(urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/v3/kv/range", body)))
 for kv in answer.get("kvs", []):
     print(base64.b64decode(kv["key"]).decode(), kv["version"], base64.b64decode(kv["value"]).decode(), sep="\t")
@@ -114,7 +114,7 @@ show "CREATE VIEW region AS
 show "SELECT courier.create_model('regions', relation => 'region', primary_key => '{code}')"
 show "SELECT courier.create_destination('etcd', 'http', config => '{\"base_url\": \"$etcd\"}')"
 show "SELECT courier.create_sync('regions_to_etcd', model => 'regions', destination => 'etcd', mode => 'mirror',
-    mapping => '{\"code\": \"''subdivision/'' || code\", \"name\": \"name\", \"type\": \"type\", \"country.name\": \"country\", \"country.flag\": \"flag\"}',
+    mapping => '{\"code\": \"code\", \"name\": \"name\", \"type\": \"type\", \"country.name\": \"country\", \"country.flag\": \"flag\"}',
     config  => '{\"requests\": {
         \"upsert\": {\"method\": \"POST\", \"path\": \"/v3/kv/put\", \"idempotent\": true,
                    \"body\": {\"key\": \"{{ code | base64 }}\", \"value\": \"{{ record | json_text | base64 }}\"}},
@@ -130,7 +130,7 @@ rows=$("${psql[@]}" -Atc "SELECT count(*) FROM region")
 etcd_dump >"$state/first"
 held=$(wc -l <"$state/first")
 say "etcd holds $held records, the view has $rows rows; one of them:"
-grep '^subdivision/FR-75C	' "$state/first" || head -n 1 "$state/first"
+grep '^FR-BRE	' "$state/first" || head -n 1 "$state/first"
 [[ $held == "$rows" ]] || die "etcd and the view differ"
 [[ -z $(awk -F'\t' '$2 != 1' "$state/first") ]] || die "some records were written more than once"
 say "every key has version 1: etcd counts the writes of a key, and each was written once"
@@ -143,7 +143,7 @@ show "CALL courier.run_sync('regions_to_etcd')"
 show "SELECT * FROM courier.runs"
 show "SELECT run_id, change, key, outcome FROM courier.changelog WHERE run_id = (SELECT max(run_id) FROM courier.runs) ORDER BY change, key"
 etcd_dump >"$state/second"
-twice=$(awk -F'\t' '$2 == 2 { printf "%s ", substr($1, 13) }' "$state/second")
+twice=$(awk -F'\t' '$2 == 2 { printf "%s ", $1 }' "$state/second")
 more=$(awk -F'\t' '$2 > 2' "$state/second" | wc -l)
 gone=$(comm -23 <(cut -f1 "$state/first" | sort) <(cut -f1 "$state/second" | sort) | tr '\n' ' ')
 new=$(comm -13 <(cut -f1 "$state/first" | sort) <(cut -f1 "$state/second" | sort) | tr '\n' ' ')
@@ -152,7 +152,7 @@ say "  written twice   ${twice:-none}"
 say "  new             ${new:-none}"
 say "  gone            ${gone:-none}"
 say "  untouched       $(awk -F'\t' '$2 == 1' "$state/second" | wc -l) records, still at version 1"
-[[ $twice == "DE-BE DE-HH FR-BRE " && $new == "subdivision/IS-QQ " && $gone == "subdivision/AD-02 subdivision/AD-03 " && $more == 0 ]] ||
+[[ $twice == "DE-BE DE-HH FR-BRE " && $new == "IS-QQ " && $gone == "AD-02 AD-03 " && $more == 0 ]] ||
 	die "this is not what was changed"
 
 step "A run without changes sends nothing"
@@ -163,7 +163,7 @@ say "" "Done in $((SECONDS - began)) seconds."
 if [[ -n ${KEEP:-} ]]; then
 	say "" "PostgreSQL and etcd go on. To connect:" "    psql -h $work -p $pg_port -U postgres $db" "Try:" \
 		"    SELECT courier.alter_sync('regions_to_etcd', schedule => 'every 5 seconds');" \
-		"    UPDATE subdivision SET name = 'Paris!' WHERE code = 'FR-75C';" "    SELECT * FROM courier.runs;" \
+		"    UPDATE subdivision SET name = 'Brittany' WHERE code = 'FR-BRE';" "    SELECT * FROM courier.runs;" \
 		"To stop both:" "    ./quickstart.sh stop"
 else
 	say "Nothing is left running. KEEP=1 make quickstart keeps it, to look around with psql."

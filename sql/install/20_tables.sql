@@ -114,10 +114,12 @@ CREATE TABLE courier_internal.sync_state (
     next_run_at       timestamptz,
     not_before        timestamptz,
     snapshot_records  bigint NOT NULL DEFAULT 0,
+    snapshot_oid      oid,
     waiting_for       text
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE courier_internal.sync_state IS 'What moves while a sync lives. Not dumped';
 COMMENT ON COLUMN courier_internal.sync_state.last_run_id IS 'The last run that ended';
+COMMENT ON COLUMN courier_internal.sync_state.snapshot_oid IS 'The snapshot table that pg_courier made: its owner owns the sync. Another table of that name makes nobody an owner';
 COMMENT ON COLUMN courier_internal.sync_state.not_before IS 'The destination asked not to be called before this time';
 
 CREATE TABLE courier_internal.run (

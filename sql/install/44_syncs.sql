@@ -427,6 +427,13 @@ BEGIN
     IF courier_internal.relation_oid('courier_data', 'snapshot_' || sync.sync_id) IS NULL AND courier_internal.role_oid(sync.owner) IS NOT NULL THEN
         PERFORM courier_internal.grant_schemas(sync.owner, true);
         PERFORM courier_internal.create_snapshot_table(sync.sync_id);
+    ELSE
+        -- Restored: the table has another OID here. It counts when it belongs to the owner that the dump names.
+        UPDATE courier_internal.sync_state t
+           SET snapshot_oid = c.oid
+          FROM pg_class c
+         WHERE t.sync_id = sync.sync_id AND c.oid = courier_internal.relation_oid('courier_data', 'snapshot_' || sync.sync_id)
+           AND t.snapshot_oid IS DISTINCT FROM c.oid AND c.relowner = courier_internal.role_oid(sync.owner);
     END IF;
     SELECT string_agg(format('"%s"', e.key), ', ' ORDER BY e.key) INTO missing
       FROM courier_internal.destination d, jsonb_each(d.secrets) e

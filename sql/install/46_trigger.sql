@@ -24,8 +24,10 @@ CREATE FUNCTION courier_internal.effective_owner(sync_id integer, stored_owner t
     SELECT COALESCE(
         (SELECT pg_catalog.pg_get_userbyid(c.relowner)::text
            FROM pg_catalog.pg_class c
+           JOIN courier_internal.sync_state t ON t.snapshot_oid = c.oid
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = 'courier_data' AND c.relname = ('snapshot_' || sync_id)::name AND c.relkind = 'r'),
+          WHERE t.sync_id = effective_owner.sync_id AND n.nspname = 'courier_data'
+            AND c.relname = ('snapshot_' || t.sync_id)::name AND c.relkind = 'r'),
         stored_owner)
 $$;
 COMMENT ON FUNCTION courier_internal.effective_owner(integer, text) IS 'Who owns a sync: the owner of its snapshot table, which follows REASSIGN OWNED and ALTER ROLE ... RENAME; before there is one, the stored name';

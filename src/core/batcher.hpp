@@ -21,7 +21,8 @@ struct Trail {
 	std::size_t key_length = 0;     // of the idempotency key as it was offered
 };
 
-// Records that travel in one request. Records and trails stand side by side, because a client renders a span of records.
+// Records that travel in one request. Records and trails stand side by side, because a client renders a span of
+// records.
 struct Batch {
 	Change change = Change::added;
 	std::vector<Record> records;
@@ -49,8 +50,8 @@ Batch pick(Batch &from, std::span<const std::size_t> indexes);
 std::pair<Batch, Batch> halve(Batch batch);
 
 // Records that wait for their first request (or for their first one as another change), and how they are cut into
-// batches. A batch holds one kind of change, and records that were rejected before never share one with good ones: a bad
-// record costs its batch extra requests, and the good ones should not wait for that.
+// batches. A batch holds one kind of change, and records that were rejected before never share one with good ones: a
+// bad record costs its batch extra requests, and the good ones should not wait for that.
 class Batcher {
 public:
 	// At most so many records and so many bytes of rendered body for this kind of change.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "core/plan_sql.hpp"
 
@@ -65,10 +66,12 @@ std::string snapshot_table(int sync_id) {
 	return std::string(data_schema) + ".snapshot_" + std::to_string(sync_id);
 }
 
-std::string scratch_table(std::int64_t run_id, std::string_view suffix) {
+std::string scratch_table(const Plan &plan, std::string_view suffix) {
 	// A preview has no run; its scratch lives inside a transaction and is named after the backend.
-	std::string name = run_id < 0 ? "preview_" + std::to_string(-run_id) : "run_" + std::to_string(run_id);
-	return std::string(data_schema) + "." + name + "_" + std::string(suffix);
+	std::string name =
+	    plan.run_id < 0 ? "preview_" + std::to_string(-plan.run_id) : "run_" + std::to_string(plan.run_id);
+	std::size_t tag = std::hash<std::string> {}(plan.seed + name);
+	return std::string(data_schema) + "." + name + "_" + std::string(suffix) + "_" + std::to_string(tag);
 }
 
 KeyForm key_form(const std::vector<PlanKey> &key) {
@@ -145,7 +148,7 @@ std::string create_snapshot(const Plan &plan) {
 }
 
 std::vector<std::string> convert_snapshot(const Plan &plan, const std::vector<PlanKey> &former) {
-	std::string old = scratch_table(plan.run_id, "old");
+	std::string old = scratch_table(plan, "old");
 	bool was_plain = key_form(former) == KeyForm::plain;
 	std::vector<std::string> values;
 	for (std::size_t i = 0; i < plan.key.size(); i++)

@@ -83,7 +83,8 @@ std::string quote_identifier(std::string_view name);
 std::string quote_literal(std::string_view text);
 
 std::string snapshot_table(int sync_id); // courier_data.snapshot_7
-std::string scratch_table(std::int64_t run_id, std::string_view suffix);
+// courier_data.run_9_cur_5f0e...: the end is not to be guessed, because whoever may create tables there could take the name.
+std::string scratch_table(const Plan &plan, std::string_view suffix);
 
 std::string create_snapshot(const Plan &plan);
 // The statements that carry a snapshot over when the key columns have the same names and other types.

@@ -217,19 +217,19 @@ std::string snapshot(const Plan &plan) {
 	return snapshot_table(plan.sync_id);
 }
 std::string cur(const Plan &plan) {
-	return scratch_table(plan.run_id, "cur");
+	return scratch_table(plan, "cur");
 }
 std::string dif(const Plan &plan) {
-	return scratch_table(plan.run_id, "dif");
+	return scratch_table(plan, "dif");
 }
 std::string chg(const Plan &plan) {
-	return scratch_table(plan.run_id, "chg");
+	return scratch_table(plan, "chg");
 }
 std::string rej(const Plan &plan) {
-	return scratch_table(plan.run_id, "rej");
+	return scratch_table(plan, "rej");
 }
 std::string inv(const Plan &plan) {
-	return scratch_table(plan.run_id, "inv");
+	return scratch_table(plan, "inv");
 }
 
 std::string model(const Plan &plan) {

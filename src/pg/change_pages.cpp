@@ -67,7 +67,7 @@ bool ChangePages::read() {
 			Rows size =
 			    spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
 			                "pg_catalog.current_setting('block_size')::pg_catalog.int8",
-			                scratch_table(run_.run_id, "chg"));
+			                scratch_table(run_.plan, "chg"));
 			blocks_ = static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
 			counted_ = true;
 		}

@@ -60,7 +60,7 @@ void copy_rejected(RunDefinition &run) {
 		}
 		after = keys.back();
 		UserContext context(run.as_owner());
-		spi_execute("INSERT INTO " + scratch_table(run.run_id, "rej") +
+		spi_execute("INSERT INTO " + scratch_table(run.plan, "rej") +
 		                " SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.uuid[], $3::pg_catalog.text[],"
 		                " $4::pg_catalog.int8[], $5::pg_catalog.timestamptz[])",
 		            keys, hashes, outcomes, origins, due);
@@ -90,7 +90,7 @@ void store_invalid(const RunDefinition &run) {
 		Rows rows =
 		    spi_execute("SELECT reason, key, pk, copies FROM (SELECT i.*, pg_catalog.row_number() OVER (PARTITION BY "
 		                "reason) AS n FROM " +
-		                scratch_table(run.run_id, "inv") + " i) i WHERE n OPERATOR(pg_catalog.<=) 1000");
+		                scratch_table(run.plan, "inv") + " i) i WHERE n OPERATOR(pg_catalog.<=) 1000");
 		for (std::size_t row = 0; row < rows.size(); row++) {
 			reasons.push_back(rows.get<std::string>(row, 0));
 			keys.push_back(rows.get<std::optional<std::string>>(row, 1));
@@ -205,6 +205,23 @@ void check_snapshot_table(const RunDefinition &run) {
 
 } // namespace
 
+namespace {
+
+// Which table it is: the owner of that one, and of no other of the same name, owns the sync.
+void note_snapshot(const RunDefinition &run) {
+	spi_execute("INSERT INTO courier_internal.sync_state AS t (sync_id, snapshot_oid)"
+	            " VALUES ($1, pg_catalog.to_regclass($2)::pg_catalog.oid)"
+	            " ON CONFLICT (sync_id) DO UPDATE SET snapshot_oid = excluded.snapshot_oid",
+	            run.sync_id, snapshot_table(run.sync_id));
+}
+
+} // namespace
+
+void make_snapshot(const RunDefinition &run) {
+	run_as_owner(run, create_snapshot(run.plan));
+	note_snapshot(run);
+}
+
 void ensure_snapshot(RunDefinition &run) {
 	bool exists =
 	    !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
@@ -214,13 +231,15 @@ void ensure_snapshot(RunDefinition &run) {
 		if (!run.former) {
 			// Never used; the model's key may be another one by now.
 			run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
-			run_as_owner(run, create_snapshot(run.plan));
+			make_snapshot(run);
 			return;
 		}
 		if (same_key_names(*run.former, run.plan)) {
-			if (!same_key_types(*run.former, run.plan))
+			if (!same_key_types(*run.former, run.plan)) {
 				for (auto &statement : convert_snapshot(run.plan, run.former->key))
 					run_as_owner(run, statement);
+				note_snapshot(run);
+			}
 			return;
 		}
 		if (!renew)
@@ -237,7 +256,7 @@ void ensure_snapshot(RunDefinition &run) {
 	run.former.reset();
 	run.plan.former = nullptr;
 	run.plan.former_lost = false;
-	run_as_owner(run, create_snapshot(run.plan));
+	make_snapshot(run);
 	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
 }
 
@@ -253,7 +272,7 @@ Comparison compare_model(RunDefinition &run) {
 	run_as_owner(run, create_changes(plan));
 	note_unusable(run, counts, result);
 	run_as_owner(run, compare(plan), merge_settings());
-	run_as_owner(run, "ANALYZE " + scratch_table(run.run_id, "dif"));
+	run_as_owner(run, "ANALYZE " + scratch_table(run.plan, "dif"));
 	COURIER_FAULT("compared");
 
 	if (plan.keep_match()) {
@@ -266,7 +285,7 @@ Comparison compare_model(RunDefinition &run) {
 		Rows rows =
 		    spi_execute("SELECT pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.<>) 'r'), pg_catalog.count(*) "
 		                "FILTER (WHERE op OPERATOR(pg_catalog.=) 'r') FROM " +
-		                scratch_table(run.run_id, "dif"));
+		                scratch_table(run.plan, "dif"));
 		wanted = rows.get<std::int64_t>(0, 0);
 		gone = rows.get<std::int64_t>(0, 1);
 	}
@@ -276,7 +295,7 @@ Comparison compare_model(RunDefinition &run) {
 			UserContext context(run.as_owner());
 			result.invalid +=
 			    spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
-			                scratch_table(run.run_id, "inv") + " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
+			                scratch_table(run.plan, "inv") + " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
 			        .get<std::int64_t>(0, 0);
 		}
 		run_as_owner(run, drop_duplicates(plan));
@@ -354,7 +373,7 @@ Comparison take_baseline(RunDefinition &run) {
 void drop_scratch(const RunDefinition &run) {
 	std::string tables;
 	for (const char *suffix : {"cur", "dif", "chg", "rej", "inv"})
-		tables += (tables.empty() ? "" : ", ") + scratch_table(run.run_id, suffix);
+		tables += (tables.empty() ? "" : ", ") + scratch_table(run.plan, suffix);
 	UserContext context(run.as_owner({{"client_min_messages", "warning"}}));
 	spi_execute("DROP TABLE IF EXISTS " + tables);
 }

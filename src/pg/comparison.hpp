@@ -24,6 +24,9 @@ Comparison take_baseline(RunDefinition &run);
 // Makes the snapshot table, or makes it anew when the model's primary key is another one.
 void ensure_snapshot(RunDefinition &run);
 
+// Just the table, empty.
+void make_snapshot(const RunDefinition &run);
+
 void drop_scratch(const RunDefinition &run);
 
 } // namespace courier::pg

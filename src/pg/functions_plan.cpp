@@ -40,8 +40,7 @@ COURIER_FUNCTION(courier_create_snapshot_table) {
 		Spi spi;
 		Rows rows = spi_execute("SELECT name FROM courier_internal.sync WHERE sync_id = $1", PG_GETARG_INT32(0));
 		RunDefinition run = definition_of(rows.get<std::string>(0, 0));
-		UserContext context(run.as_owner());
-		spi_execute(create_snapshot(run.plan));
+		make_snapshot(run);
 	});
 }
 

@@ -8,6 +8,7 @@
 #include "http/multi.hpp"
 #include "pg/change_pages.hpp"
 #include "pg/fault.hpp"
+#include "pg/housekeeping.hpp"
 #include "pg/rate_gate.hpp"
 #include "pg/settings.hpp"
 
@@ -50,6 +51,10 @@ public:
 private:
 	uint32 saved_;
 };
+
+auto utc_day() {
+	return std::chrono::floor<std::chrono::days>(system_clock::now());
+}
 
 // What the user asked for while we send. In its own transaction.
 bool must_stop(const RunDefinition &run) {
@@ -139,6 +144,7 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 
 	gate.refresh(steady_clock::now());
 	auto last_settled = steady_clock::now();
+	auto day = utc_day();
 	for (;;) {
 		try {
 			while (!ended && !result.cancelled && !delivery.failure() && delivery.wants_more()) {
@@ -162,6 +168,10 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 				gate.refresh(now);
 				if (!result.cancelled && must_stop(run))
 					cancel();
+				if (auto today = utc_day(); today != day) {
+					ensure_partitions(); // a run may go on for days
+					day = today;
+				}
 				last_settled = now = steady_clock::now();
 			}
 			milliseconds wait =

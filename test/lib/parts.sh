@@ -72,7 +72,7 @@ run_checks() {
 pg_test_programs() { echo "$(dirname "$("$pg_config" --pgxs)")/../test"; }
 
 # pg_regress and its kin print "test NAME ... ok 12 ms".
-regress_lines() { sed -E 's/^test (.*[^ ]) +\.\.\. ok .*/ok - \1/; s/^test (.*[^ ]) +\.\.\. FAILED.*/not ok - \1/'; }
+regress_lines() { sed -E 's/^test ([^ ]+) +\.\.\. +ok .*/ok - \1/; s/^test ([^ ]+) +\.\.\. +FAILED.*/not ok - \1/'; }
 
 run_regress() {
 	local status=0
