@@ -46,8 +46,8 @@ Refusal refusal_of(int status, std::span<const RecordVerdict> verdicts);
 // The first answers of a run, as long as they are refusals. A destination that answers nothing but 403 or 410 has not
 // rejected ten records: the credentials lack a right, or the address is wrong, and no record should carry the blame.
 //
-// Precisely: an answer is a whole answer to a request with records, of any operation. Undecided answers are not counted,
-// unless one settles a record (attempts used up, outcome unknown): then it is an answer that is not a refusal.
+// Precisely: an answer is a whole answer to a request with records, of any operation. Undecided answers are not
+// counted, unless one settles a record (attempts used up, outcome unknown): then it is an answer that is not a refusal.
 // As long as every counted answer was a refusal, the outcomes it brought are held back. An answer that is not a refusal
 // ends the trial for good: what was held back is published as it is. The tenth refusal in a row from the start, or the
 // end of a run that had at least one and nothing else, makes the run fail: `gone` when all were, otherwise `forbidden`.

@@ -11,9 +11,10 @@
 // situation can be played through in a test with a clock that stands still.
 //
 // A record is always in exactly one place: the batcher (waits for its first request), `waiting` (a batch that is sent
-// again, now or later), a flight (a request that runs), the `then` list of one of those batches (a half that a bisection
-// has not come to yet), held back, or settled. It moves between them and is never copied, which is why no two requests
-// can carry the same record at once and why every record has exactly one outcome. settle() is the only way out.
+// again, now or later), a flight (a request that runs), the `then` list of one of those batches (a half that a
+// bisection has not come to yet), held back, or settled. It moves between them and is never copied, which is why no two
+// requests can carry the same record at once and why every record has exactly one outcome. settle() is the only way
+// out.
 //
 // Refill is continuous: whenever a request ends the next batch takes its place, and batches that wait for a retry take
 // no place, so that neither a slow request nor a backoff holds up the rest. Memory stays bounded because wants_more()

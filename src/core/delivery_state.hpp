@@ -8,8 +8,8 @@
 #include "core/breaker.hpp"
 #include "core/delivery.hpp"
 
-// Inside of Delivery: delivery.cpp sends, delivery_answers.cpp understands what comes back, delivery_stops.cpp ends runs.
-// Nobody else includes this.
+// Inside of Delivery: delivery.cpp sends, delivery_answers.cpp understands what comes back, delivery_stops.cpp ends
+// runs. Nobody else includes this.
 
 namespace courier {
 

@@ -3,9 +3,9 @@
 #include "core/delivery_state.hpp"
 #include "core/exchange_log.hpp"
 
-// Outcomes, and what ends a run before its last record. Ending means: nothing new is sent, everything that is not on its
-// way is aborted (the next run finds it again, because the snapshot moves only for what was accepted), and what is on its
-// way is waited for.
+// Outcomes, and what ends a run before its last record. Ending means: nothing new is sent, everything that is not on
+// its way is aborted (the next run finds it again, because the snapshot moves only for what was accepted), and what is
+// on its way is waited for.
 
 namespace courier {
 

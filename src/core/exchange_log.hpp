@@ -11,8 +11,8 @@
 namespace courier {
 
 // Text of other people on its way into tables and messages: redacted first (a cut could leave half a secret behind),
-// then made valid UTF-8 without NUL (one bad byte would poison the transaction that writes a thousand outcomes), then cut
-// at a character boundary.
+// then made valid UTF-8 without NUL (one bad byte would poison the transaction that writes a thousand outcomes), then
+// cut at a character boundary.
 std::string tidy(const Client &client, std::string text, std::size_t most);
 
 // Valid UTF-8 without NUL: anything else becomes U+FFFD.

@@ -1,4 +1,4 @@
-# Everything that a user can see carries a COMMENT: \df+ courier.* is the manual.
+# Everything that a user can see carries a COMMENT: \df+ courier.* is the manual. (Partitions have their parent's.)
 set -euo pipefail
 missing=$(psql -XAt -d "$CHECK_DATABASE" <<'SQL'
 WITH member AS (
@@ -11,7 +11,7 @@ SELECT pg_describe_object(m.classid, m.objid, 0)
   LEFT JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
  WHERE obj_description(m.objid, m.classid::regclass::name) IS NULL
    AND m.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
-   AND (c.oid IS NULL OR c.relkind NOT IN ('S', 'i', 'I', 't'))
+   AND (c.oid IS NULL OR (c.relkind NOT IN ('S', 'i', 'I', 't') AND NOT c.relispartition))
    AND (t.oid IS NULL OR (t.typrelid = 0 AND t.typelem = 0))
  ORDER BY 1;
 SQL

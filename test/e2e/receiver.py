@@ -177,7 +177,12 @@ class Receiver:
             if request.method == "DELETE":
                 answer = Answer(204 if store.pop(key, None) is not None else 404)
             else:
-                record = json.loads(request.raw)
+                try:
+                    record = json.loads(request.raw)
+                except ValueError:
+                    record = None
+                if not isinstance(record, dict) or (key is None and "id" not in record):
+                    return Answer(200, {"ok": True})  # a message, an event, a batch: recorded, not stored
                 key = key if key is not None else str(record["id"])
                 if request.method == "POST" and key in store:
                     answer = Answer(409, {"error": "exists"})

@@ -6,6 +6,7 @@ import concurrent.futures
 import glob
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -26,6 +27,7 @@ for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file
 names = [name for name, _, _ in harness.tests]
 assert len(names) == len(set(names)), "two tests have one name"
 chosen = [(n, name, f) for n, (name, f, settings) in enumerate(harness.tests, 1) if options.setting in settings and options.only.lower() in name.lower()]
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that services are ended
 world = harness.World(options.setting)
 try:
     world.start()

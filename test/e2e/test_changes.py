@@ -1,6 +1,6 @@
 """What is found to have changed, and what is sent for it."""
 
-from harness import REST, equal, methods, test
+from harness import REST, SqlError, equal, methods, test
 
 PEOPLE = [(1, "Ada"), (2, "Ben"), (3, "Cid")]
 
@@ -158,8 +158,8 @@ def match_shared(t):
     t.sync(mapping={"email": "email"}, match_on="{email}", requests={"upsert": {"method": "PUT", "path": "/{{ email }}", "body": "{{ record }}"}})
     t.run("warning", succeeded_added=1, invalid=4)
     equal([r.path for r in t.seen()], [t.path + "/eve%40x"])
-    equal(sorted(r["reason"] for r in t.rows(f"SELECT reason FROM courier.invalid_rows WHERE sync = '{t.name}'")),
-          ["duplicate_match", "null_match", "null_match"] if len(t.rows(f"SELECT 1 FROM courier.invalid_rows WHERE sync = '{t.name}'")) == 3 else ["duplicate_match"] * 2 + ["null_match"] * 2)
+    found = t.rows(f"SELECT reason, sum(copies) AS copies FROM courier.invalid_rows WHERE sync = '{t.name}' GROUP BY 1 ORDER BY 1")
+    equal([(r["reason"], r["copies"]) for r in found], [("duplicate_match", 2), ("null_match", 2)])
 
 
 @test("numeric of 40 digits, bigint over 2^53, timestamps in UTC, NaN")
@@ -194,3 +194,18 @@ def foreign(t):
     t.admin("UPDATE stock SET pieces = 6 WHERE sku = 'A-1'", database="warehouse")
     t.run(succeeded_changed=1, requests=1)
     equal(t.stored(), {"A-1": {"sku": "A-1", "pieces": 6}, "B-2": {"sku": "B-2", "pieces": 7}})
+
+
+@test("a delete that names a field of which a removed row has no value: refused when created, or right")
+def derived_key(t):
+    t.table(PEOPLE)
+    try:
+        t.sync(mode="mirror", mapping={"code": "'p/' || id", "name": "name"},
+               requests={"upsert": {"method": "PUT", "path": "/{{ code }}", "body": "{{ record }}"}, "delete": {"method": "DELETE", "path": "/{{ code }}"}})
+    except SqlError as error:
+        assert error.sqlstate in ("22023", "42703"), error
+        return
+    t.run()
+    t.sql(f"DELETE FROM {t.name} WHERE id = 2")
+    t.run()
+    equal(sorted(t.stored()), ["p/1", "p/3"])

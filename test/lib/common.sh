@@ -16,7 +16,7 @@ else
 	as_postgres() { "$@"; }
 fi
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 die() {
 	printf '%s\n' "$*" >&2
 	exit 1

@@ -25,7 +25,7 @@ sub new_node
 	$node->append_conf('postgresql.conf', "extension_destdir = '$stage'\ndynamic_library_path = '$stage$ENV{PG_COURIER_PKGLIBDIR}:\$libdir'\n") if $stage;
 	$node->append_conf('postgresql.conf',
 		"shared_preload_libraries = '" . ($preload ? 'pg_courier' : '') . "'\n"
-		  . "pg_courier.allow_addresses = '127.0.0.0/8'\nmax_worker_processes = 16\nfsync = on\nautovacuum = off\n" . ($more // ''));
+		  . "pg_courier.allow_addresses = '127.0.0.0/8'\nrestart_after_crash = on\nmax_worker_processes = 16\nfsync = on\nautovacuum = off\n" . ($more // ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE app');
 	$node->safe_psql('app', 'CREATE EXTENSION pg_courier; CREATE TABLE item (id integer PRIMARY KEY, name text)');

@@ -65,10 +65,10 @@ public:
 	std::vector<Milliseconds> told;
 };
 
-// Requests: the method is the operation, the body joins the records' fields, header Keys joins their keys and
-// header Idempotency-Key their idempotency keys. Answers: the body is a list of words, one for each record ("accepted",
-// "rejected", ..., "bad" for an answer that does not fit), or one word for the request as a whole; "" goes by the status.
-// A word may carry a code: "rejected:too_long".
+// Requests: the method is the operation, the body joins the records' fields, header Keys joins their keys and header
+// Idempotency-Key their idempotency keys. Answers: the body is a list of words, one for each record ("accepted",
+// "rejected", ..., "bad" for an answer that does not fit), or one word for the request as a whole; "" goes by the
+// status. A word may carry a code: "rejected:too_long".
 class Client : public courier::Client {
 public:
 	Limits limits(Operation operation) const override {

@@ -106,7 +106,8 @@ TEST(DeliveryBisection, AnAtomicBatchIsBisectedEvenWhenItIsNotIdempotent) {
 	bench.client.common.atomic = true;
 	bench.offer(1, 2);
 	bench.end();
-	ASSERT_TRUE(bench.play([](auto &request) { return answer(request.body.find("f1") != request.body.npos ? 400 : 200); }));
+	ASSERT_TRUE(bench.play(
+	    [](auto &request) { return answer(request.body.find("f1") != request.body.npos ? 400 : 200); }));
 	EXPECT_EQ(bench.outcome(1), "rejected http_400");
 	EXPECT_EQ(bench.outcome(2), "succeeded");
 }

@@ -7,8 +7,8 @@
 using namespace courier;
 using namespace courier::fake;
 
-// Whatever the destination says and the network does, every record that was offered is settled exactly once, no record is
-// in two requests at once, removals come last, and delivery comes to an end. 3,000 seeded runs.
+// Whatever the destination says and the network does, every record that was offered is settled exactly once, no record
+// is in two requests at once, removals come last, and delivery comes to an end. 3,000 seeded runs.
 
 namespace {
 

@@ -156,7 +156,8 @@ TEST(DeliveryVerdicts, ASingleRecordThatIsTooLargeIsRejected) {
 	bench.client.common.batch_records = 2;
 	bench.offer(1, 2);
 	bench.end();
-	ASSERT_TRUE(bench.play([](auto &request) { return answer(request.body.find("f1") != request.body.npos ? 413 : 200); }));
+	ASSERT_TRUE(bench.play(
+	    [](auto &request) { return answer(request.body.find("f1") != request.body.npos ? 413 : 200); }));
 	EXPECT_EQ(bench.outcome(1), "rejected http_413");
 	EXPECT_EQ(bench.outcome(2), "succeeded");
 }
