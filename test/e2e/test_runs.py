@@ -167,7 +167,7 @@ def cron_zone(t):
     t.table([(1, "one")])
     t.sync(schedule="30 8 * * * Europe/Berlin")
     find = lambda: t.rows(f"SELECT (next_run_at AT TIME ZONE 'Europe/Berlin')::text AS local, next_run_at > now() AND next_run_at < now() + '25:01' AS soon "
-                          f"FROM courier.syncs WHERE name = '{t.name}' AND next_run_at IS NOT NULL")
+                          f"FROM courier.sync_details WHERE name = '{t.name}' AND next_run_at IS NOT NULL")
     # Without the launcher nobody else would write it down.
     found = until("next_run_at", find)
     equal((found[0]["local"][11:], found[0]["soon"]), ("08:30:00", True))
