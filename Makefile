@@ -13,10 +13,11 @@ INSTALL_SQL = $(sort $(wildcard sql/install/*.sql))
 # Debian compiles bitcode with clang and other flags; it brings nothing here. It must be off before PGXS is read.
 override with_llvm = no
 
-# Our symbols stay ours: a second extension with a function of the same name must not meet it. -O2 comes from PGXS.
+# Our symbols stay ours: a second extension with a function of the same name must not meet it. The map does it for templates
+# of the standard library too, which the visibility flags do not reach. -O2 comes from PGXS.
 PG_CXXFLAGS = -std=c++20 -Wall -Wextra -Werror -Wno-register -Wno-missing-field-initializers -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
 PG_CPPFLAGS = -Isrc
-SHLIB_LINK = -lcurl -lssl -lcrypto -lstdc++
+SHLIB_LINK = -lcurl -lssl -lcrypto -lstdc++ -Wl,--version-script=src/pg/exports.map
 
 # Test builds can be told to die at named steps of a run (test/t). Never in a release.
 ifdef FAULT_POINTS

@@ -111,6 +111,7 @@ CREATE FUNCTION courier_internal.check_mapping(sync courier_internal.sync, model
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
+    derived text[] := '{}';
     relation oid := courier_internal.relation_oid(model.relation_schema, model.relation_name);
     owner oid := courier_internal.role_oid(sync.owner);
     item record;
@@ -153,11 +154,17 @@ BEGIN
             ELSIF courier_internal.bare_column(model.name, item.expression) = ANY (model.primary_key)
                 AND item.columns = ARRAY[courier_internal.bare_column(model.name, item.expression)] THEN
                 match_fields := match_fields || item.field;
+            ELSIF item.columns <@ model.primary_key AND NOT item.reads_clock AND NOT item.insert_only THEN
+                derived := derived || item.field;
             END IF;
             IF item.insert_only THEN
                 insert_only := insert_only || item.field;
             END IF;
         END LOOP;
+        -- No field is a key column itself: those that are made from the key alone identify the record.
+        IF cardinality(match_fields) = 0 THEN
+            match_fields := derived;
+        END IF;
     END IF;
 
     IF sync.match_on IS NOT NULL THEN

@@ -167,7 +167,7 @@ void compile_requests(const Definition &definition, const Requests &requests, Sc
 	for (auto &[key, spec] : requests) {
 		Scope here = scope;
 		bool removal = key == "delete" || key == "archive" || key == "remove";
-		if (removal && !match.empty())
+		if (removal)
 			here.removed = match;
 		RequestTemplate(spec, here);
 	}

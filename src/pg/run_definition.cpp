@@ -52,22 +52,26 @@ std::vector<Column> columns_of(const std::string &relation) {
 struct Analysed {
 	std::string type;
 	std::size_t columns = 0;
+	bool of_key = false; // reads nothing but key columns
 };
 
 std::vector<Analysed> analyse(const RunDefinition &run, const std::string &relation, const std::string &alias,
                               const std::vector<PlanField> &fields) {
-	std::vector<std::string> names, expressions;
+	std::vector<std::string> names, expressions, key;
+	for (auto &column : run.plan.key)
+		key.push_back(column.name);
 	for (auto &field : fields) {
 		names.push_back(field.name);
 		expressions.push_back(field.expression);
 	}
-	Rows rows =
-	    spi_execute("SELECT type_name, pg_catalog.cardinality(columns) FROM courier_internal.analyze_mapping($1, $2,"
-	                " pg_catalog.to_regclass($3), $4, $5, $6) ORDER BY ordinal",
-	                ObjectId {run.owner}, run.search_path, relation, alias, names, expressions);
+	Rows rows = spi_execute(
+	    "SELECT type_name, pg_catalog.cardinality(columns), columns <@ $7 FROM courier_internal.analyze_mapping($1, $2,"
+	    " pg_catalog.to_regclass($3), $4, $5, $6) ORDER BY ordinal",
+	    ObjectId {run.owner}, run.search_path, relation, alias, names, expressions, key);
 	std::vector<Analysed> out;
 	for (std::size_t row = 0; row < rows.size(); row++)
-		out.push_back({rows.get<std::string>(row, 0), static_cast<std::size_t>(rows.get<int>(row, 1))});
+		out.push_back(
+		    {rows.get<std::string>(row, 0), static_cast<std::size_t>(rows.get<int>(row, 1)), rows.get<bool>(row, 2)});
 	return out;
 }
 
@@ -103,7 +107,11 @@ std::vector<PlanField> fields_of(const ordered_json &mapping, const std::vector<
 } // namespace
 
 std::string format_to_json(const PlanFormat &format, bool first_run_done) {
-	json out {{"hash", 1}, {"first_run_done", first_run_done}, {"key", json::array()}, {"fields", json::array()}, {"match", format.match}};
+	json out {{"hash", 1},
+	          {"first_run_done", first_run_done},
+	          {"key", json::array()},
+	          {"fields", json::array()},
+	          {"match", format.match}};
 	for (auto &key : format.key)
 		out["key"].push_back({{"name", key.name}, {"type", key.type}, {"base_type", key.base_type}});
 	for (auto &field : format.fields)

@@ -13,11 +13,13 @@
 #include "pg/settings.hpp"
 
 extern "C" {
+#include "catalog/pg_database.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "utils/wait_event.h"
 }
 
@@ -56,11 +58,24 @@ auto utc_day() {
 	return std::chrono::floor<std::chrono::days>(system_clock::now());
 }
 
+// DROP DATABASE holds this lock while it waits, five seconds, for everybody to leave. Under shared_preload_libraries its
+// session tells us (drop_database.cpp); without, we look. The run is found interrupted if the database lives on.
+void leave_dropped_database() {
+	call_postgres([] {
+		LOCKTAG tag;
+		SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+		if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+			ereport(FATAL, errcode(ERRCODE_ADMIN_SHUTDOWN),
+			        errmsg("pg_courier run worker leaves: the database is being dropped or renamed"));
+	});
+}
+
 // What the user asked for while we send. In its own transaction.
 bool must_stop(const RunDefinition &run) {
 	if (!settings::enabled)
 		return true;
 	Transaction transaction;
+	leave_dropped_database();
 	Rows rows;
 	{
 		Spi spi;

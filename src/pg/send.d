@@ -136,7 +136,10 @@ src/pg/send.o: src/pg/send.cpp src/pg/send.hpp src/core/client.hpp \
  src/destinations/template.hpp src/http/easy_request.hpp \
  src/http/address_filter.hpp src/http/multi.hpp src/pg/change_pages.hpp \
  src/pg/fault.hpp src/pg/housekeeping.hpp src/pg/rate_gate.hpp \
- src/pg/settings.hpp /usr/include/postgresql/15/server/common/pg_prng.h \
+ src/pg/settings.hpp \
+ /usr/include/postgresql/15/server/catalog/pg_database.h \
+ /usr/include/postgresql/15/server/catalog/pg_database_d.h \
+ /usr/include/postgresql/15/server/common/pg_prng.h \
  /usr/include/postgresql/15/server/postmaster/interrupt.h \
  /usr/include/postgresql/15/server/pgstat.h \
  /usr/include/postgresql/15/server/portability/instr_time.h \
@@ -307,6 +310,8 @@ src/pg/fault.hpp:
 src/pg/housekeeping.hpp:
 src/pg/rate_gate.hpp:
 src/pg/settings.hpp:
+/usr/include/postgresql/15/server/catalog/pg_database.h:
+/usr/include/postgresql/15/server/catalog/pg_database_d.h:
 /usr/include/postgresql/15/server/common/pg_prng.h:
 /usr/include/postgresql/15/server/postmaster/interrupt.h:
 /usr/include/postgresql/15/server/pgstat.h:

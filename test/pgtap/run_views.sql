@@ -117,7 +117,10 @@ SET ROLE courier_test_nobody;
 CREATE FUNCTION pg_temp.peep(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE EXCEPTION 'saw %', $1; END $$;
 SELECT lives_ok('SELECT * FROM courier.runs WHERE pg_temp.peep(sync)', 'a function in WHERE does not see rows before the filter');
 SELECT lives_ok('SELECT * FROM courier.rejected_records WHERE pg_temp.peep(payload)', 'nor payloads');
-SELECT is_empty('SELECT has_schema_privilege(''courier_internal'', ''USAGE'') AS may WHERE has_schema_privilege(''courier_internal'', ''USAGE'')', 'nobody enters courier_internal');
+SELECT set_eq($$
+    SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'courier_internal'::regnamespace AND has_function_privilege(p.oid, 'EXECUTE')
+$$, ARRAY['record_json', 'key_json', 'key_text', 'visible', 'builtin_destination_types', 'describe_destination_type'],
+    'of courier_internal, anybody may run only functions of their arguments and those that views name');
 RESET ROLE;
 SELECT is_empty($$
     SELECT c.oid::regclass, r.rolname FROM pg_class c, pg_roles r
