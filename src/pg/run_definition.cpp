@@ -229,6 +229,10 @@ void complete_plan(RunDefinition &run) {
 		field.match =
 		    match.empty() ? is_bare_key(field) : std::find(match.begin(), match.end(), field.name) != match.end();
 	}
+	// No field is a key column itself: those that are made from the key alone identify the record.
+	if (std::none_of(plan.fields.begin(), plan.fields.end(), [](const PlanField &field) { return field.match; }))
+		for (std::size_t i = 0; i < plan.fields.size(); i++)
+			plan.fields[i].match = plan.fields[i].reads_column && analysed[i].of_key && !plan.fields[i].insert_only;
 	if (match.empty())
 		for (auto &field : plan.fields)
 			if (field.match)

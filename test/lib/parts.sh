@@ -64,7 +64,7 @@ run_checks() {
 	psql -qX -d courier_checks -c 'CREATE EXTENSION pg_courier'
 	export CHECK_DATABASE=courier_checks CHECK_LIBRARY=$stage$("$pg_config" --pkglibdir)/pg_courier.so
 	for check in test/checks/*.sh; do
-		if bash "$check"; then echo "ok - $check"; else echo "not ok - $check"; status=1; fi
+		if bash "$check" check; then echo "ok - $check"; else echo "not ok - $check"; status=1; fi
 	done
 	return $status
 }
