@@ -1,2 +1,0 @@
-src/core/record.o: src/core/record.cpp src/core/record.hpp
-src/core/record.hpp:
