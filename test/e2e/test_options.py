@@ -1,6 +1,6 @@
 """Options, sync types, identifiers that the destination gives, and models that change their shape."""
 
-from harness import REST, equal, methods, test
+from harness import equal, methods, test, until
 from receiver import Answer
 
 BY_REMOTE_ID = {"insert": {"method": "POST", "body": "{{ record }}"}, "update": {"method": "PUT", "path": "/{{ remote_id }}", "body": "{{ record }}"},
@@ -199,3 +199,51 @@ def max_changes(t):
     run = int(t.call(f"SELECT courier.approve_run((SELECT max(run_id) FROM courier.run_details WHERE sync = '{t.name}'))"))
     equal(t.wait(run), "success")
     equal(methods(t.seen()), ["PUT"] * 20)
+
+
+@test("a changed match value, told by the previous identifier: one request, no removal")
+def previous_identifier(t):
+    t.table([(1, "a@x")], "id integer PRIMARY KEY, email text")
+    t.receiver.script(t.path, Answer(202))
+    t.sync(mode="mirror", mapping={"email": "email", "number": "id"}, match_on="{email}", requests={
+        "insert": {"method": "POST", "body": "{{ record }}"}, "update": {"method": "PUT", "path": "/{{ previous.email }}", "body": "{{ record }}"},
+        "delete": {"method": "DELETE", "path": "/{{ email }}"}})
+    t.run(succeeded_added=1)
+    t.seen()
+    t.sql(f"UPDATE {t.name} SET email = 'b@x'")
+    t.run(succeeded_changed=1, requests=1)
+    equal([(r.method, r.path.rsplit("/", 1)[1], r.json["email"]) for r in t.seen()], [("PUT", "a%40x", "b@x")])
+    t.sql(f"DELETE FROM {t.name}")
+    t.run(succeeded_removed=1)
+    equal([(r.method, r.path.rsplit("/", 1)[1]) for r in t.seen()], [("DELETE", "b%40x")])
+
+
+@test("429: every sync of the destination waits as told")
+def throttled_together(t):
+    t.table([(1, "one")])
+    t.sync()
+    t.sync(name=t.name + "_b", model=t.name, destination=t.name, requests={"upsert": {"method": "PUT", "path": "/b/{{ id }}"}})
+    t.receiver.script(t.path + "/1", Answer(429, "", {"Retry-After": "3"}), Answer(200))
+    first = t.trigger()
+    t.receiver.wait_for(t.path + "/1", 1)
+    refused = t.receiver.requests(t.path + "/1")[0].time
+    until("the destination's wait is known to all", lambda: t.admin("SELECT count(*) FROM courier_internal.destination_state d JOIN courier_internal.destination USING (destination_id) "
+                                                                   f"WHERE name = '{t.name}' AND blocked_until > clock_timestamp()") == "1", 3)
+    second = t.trigger(t.name + "_b")
+    equal([t.wait(first), t.wait(second)], ["success", "success"])
+    waited = t.receiver.requests(t.path + "/b")[0].time - refused
+    assert waited > 2.5, f"the other sync sent after {waited} s"
+
+
+@test("the mapping changes while a run is active: the run goes on with what it started with")
+def mapping_changes_during_run(t):
+    t.table([(n, "x") for n in range(1, 5)])
+    t.script(Answer(202, delay=0.7))
+    t.sync(options={"concurrency": 1})
+    run = t.trigger()
+    t.receiver.wait_for(t.path, 1)
+    t.sql(f"""SELECT courier.alter_sync('{t.name}', mapping => '{{"id": "id", "label": "name"}}')""")
+    equal(t.wait(run), "success")
+    equal([sorted(r.json) for r in t.seen()], [["id", "name"]] * 4)
+    t.run(succeeded_changed=4)
+    equal([sorted(r.json) for r in t.seen()], [["id", "label"]] * 4)
