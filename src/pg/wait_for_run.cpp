@@ -226,7 +226,13 @@ void commit() {
 
 std::int64_t trigger(const std::string &name, const std::optional<std::string> &resync) {
 	Spi spi;
-	return spi_execute("SELECT courier.trigger_sync($1, $2)", name, resync).get<std::int64_t>(0, 0);
+	try {
+		return spi_execute("SELECT courier.trigger_sync($1, $2)", name, resync).get<std::int64_t>(0, 0);
+	} catch (const PgError &error) {
+		if (error.is_cancel() || error.sqlstate.starts_with("XX"))
+			throw;
+		throw Error(error.sqlstate, error.message, error.detail, error.hint); // without our SQL as its context
+	}
 }
 
 [[noreturn]] void raise_end(std::int64_t run_id, const Look &run) {
