@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from decimal import Decimal
 
 from receiver import Receiver
 
@@ -88,10 +89,10 @@ class Etcd:
             return False
 
     def read(self, prefix):
-        """key -> (value, version)"""
+        """key -> (value, version); numbers keep their digits"""
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         found = post(self.url + "/v3/kv/range", {"key": b64(prefix), "range_end": b64(end)})
-        return {unb64(kv["key"])[len(prefix):]: (json.loads(unb64(kv["value"])), int(kv["version"])) for kv in found.get("kvs", [])}
+        return {unb64(kv["key"])[len(prefix):]: (json.loads(unb64(kv["value"]), parse_float=Decimal), int(kv["version"])) for kv in found.get("kvs", [])}
 
     def stop(self):
         self.process.terminate()
