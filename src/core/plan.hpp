@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,19 +57,18 @@ struct Plan {
 
 	bool compare_changes = true; // false: mode insert and events, where an accepted key is never looked at again
 	bool keep_left = false; // keys that leave the model stay in the snapshot, marked, so that they are not sent twice
-	bool keep_payload = false;  // the accepted payload stands in the snapshot
-	bool read_snapshot = false; // requests need what the snapshot knows: remote id, previous match values, payload
+	bool keep_payload = false; // the accepted payload stands in the snapshot
 	bool send_removals = false;
-	bool clear_removals = false;        // removed records carry every field, null but for the match fields
-	bool removal_payload = false;       // removed records carry the accepted payload (notifications)
-	bool rename_by_removal = false;     // a changed match value is told as a removal and an addition
-	bool resend = false;                // resync = full
-	bool has_rejected = false;          // run_rej is not empty
-	const PlanFormat *former = nullptr; // set: the snapshot's hashes were made with another form; both are evaluated
-	bool former_lost = false;           // ... which cannot be evaluated any more: every record is sent
-	std::string only_key;               // set: a run of one record (courier.test_record), the key as JSON
-	bool only_removed = false;          // ... told as removed
-	bool only_added = false;            // ... told as added
+	bool clear_removals = false;      // removed records carry every field, null but for the match fields
+	bool removal_payload = false;     // removed records carry the accepted payload (notifications)
+	bool rename_by_removal = false;   // a changed match value is told as a removal and an addition
+	bool resend = false;              // resync = full
+	bool has_rejected = false;        // run_rej is not empty
+	std::optional<PlanFormat> former; // set: the snapshot's hashes were made with another form; both are evaluated
+	bool former_lost = false;         // ... which cannot be evaluated any more: every record is sent
+	std::string only_key;             // set: a run of one record (courier.test_record), the key as JSON
+	bool only_removed = false;        // ... told as removed
+	bool only_added = false;          // ... told as added
 
 	KeyForm key_form() const;
 	bool keep_match() const;  // the match fields are not the key itself: their accepted values are kept

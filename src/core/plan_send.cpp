@@ -16,24 +16,20 @@ std::string from_tids(const Plan &plan) {
 } // namespace
 
 std::string page(const Plan &plan) {
-	std::string known = plan.read_snapshot
-	                        ? "s.mv, s.r, " + std::string(plan.keep_payload ? "s.p" : "NULL::pg_catalog.text")
-	                        : "NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text";
-	std::string join_snapshot =
-	    plan.read_snapshot ? " LEFT JOIN " + snapshot(plan) + " s ON s.k OPERATOR(pg_catalog.=) c.k" : "";
 	return "SELECT c.tid, c.op, c.phase, c.former, c.h, coalesce(c.origin, $4::pg_catalog.int8), c.key, c.pk, c.rec, "
 	       "courier.hash128(" +
 	       quote_literal(plan.seed) +
 	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, c.rec, coalesce(c.origin, "
 	       "$4::pg_catalog.int8))::pg_catalog.text, " +
-	       known +
-	       ", c.size FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED PRECEDING) "
+	       "s.mv, s.r, s.p, c.size FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED "
+	       "PRECEDING) "
 	       "OPERATOR(pg_catalog.-) i.size AS bytes FROM " +
 	       chg(plan) +
 	       " i WHERE ctid OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) $2::pg_catalog.tid "
-	       "AND "
-	       "phase OPERATOR(pg_catalog.<) 8) c" +
-	       join_snapshot + " WHERE c.bytes OPERATOR(pg_catalog.<) $3::pg_catalog.int8 ORDER BY c.tid";
+	       "AND phase OPERATOR(pg_catalog.<) 8) c LEFT JOIN " +
+	       snapshot(plan) +
+	       " s ON s.k OPERATOR(pg_catalog.=) c.k WHERE c.bytes OPERATOR(pg_catalog.<) $3::pg_catalog.int8 ORDER BY "
+	       "c.tid";
 }
 
 std::string settle_accepted(const Plan &plan) {

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
+#include "core/xml_text.hpp"
 #include "http/sign.hpp"
 #include "http/url.hpp"
 
@@ -179,31 +180,9 @@ std::string apply(Pipe pipe, std::string text) {
 	case Pipe::url:
 		return http::percent_encode(text);
 	case Pipe::xml:
-		break;
+		return xml_escape(text);
 	}
-	std::string out;
-	for (char c : text) {
-		switch (c) {
-		case '&':
-			out += "&amp;";
-			break;
-		case '<':
-			out += "&lt;";
-			break;
-		case '>':
-			out += "&gt;";
-			break;
-		case '"':
-			out += "&quot;";
-			break;
-		case '\'':
-			out += "&apos;";
-			break;
-		default:
-			out += c;
-		}
-	}
-	return out;
+	return text;
 }
 
 } // namespace

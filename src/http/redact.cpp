@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdio>
 
+#include "core/xml_text.hpp"
 #include "http/sign.hpp"
 #include "http/url.hpp"
 
@@ -72,31 +73,6 @@ std::string json_ascii(std::string_view text, bool upper_hex) {
 		}
 		i += length;
 	}
-	return out;
-}
-
-std::string xml_escape(std::string_view text) {
-	std::string out;
-	for (char c : text)
-		switch (c) {
-		case '&':
-			out += "&amp;";
-			break;
-		case '<':
-			out += "&lt;";
-			break;
-		case '>':
-			out += "&gt;";
-			break;
-		case '"':
-			out += "&quot;";
-			break;
-		case '\'':
-			out += "&apos;";
-			break;
-		default:
-			out += c;
-		}
 	return out;
 }
 

@@ -37,9 +37,27 @@ std::string changed_members(const std::string &record, const std::string &accept
 	return out + "}";
 }
 
+Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t row) {
+	Record record;
+	record.id = rows.get<Tid>(row, 0).pack();
+	record.change = static_cast<Change>(rows.text(row, 1)[0]);
+	record.known_bad = rows.get<int>(row, 2) == 1;
+	record.key = rows.text(row, 6);
+	record.key_json = rows.text(row, 7);
+	record.fields = rows.text(row, 8);
+	record.idempotency_key = rows.text(row, 9);
+	record.previous = rows.text(row, 10);
+	record.remote_id = rows.text(row, 11);
+	if (run.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12)) {
+		std::vector<std::string> match_members; // the first parts of dotted names
+		for (auto &field : run.client.match_fields)
+			match_members.push_back(field.substr(0, field.find('.')));
+		record.fields = changed_members(record.fields, std::string(rows.text(row, 12)), match_members);
+	}
+	return record;
+}
+
 ChangePages::ChangePages(const RunDefinition &run) : run_(run) {
-	for (auto &field : run.client.match_fields)
-		match_members_.push_back(field.substr(0, field.find('.')));
 }
 
 std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
@@ -85,32 +103,16 @@ bool ChangePages::read() {
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		bytes += rows.get<std::int64_t>(row, 13);
 		after_ = rows.get<Tid>(row, 0);
-		items_.push_back(item_from(rows, row));
+		Item item {record_from_page(run_, rows, row), {}};
+		item.underway.former = rows.get<bool>(row, 3);
+		item.underway.hash = rows.get<std::optional<Uuid>>(row, 4);
+		item.underway.origin = rows.get<std::int64_t>(row, 5);
+		item.underway.change = item.record.change;
+		items_.push_back(std::move(item));
 	}
 	if (bytes < page_bytes)
 		after_ = Tid {below_, 0}; // the range was read to its end
 	return true;
-}
-
-ChangePages::Item ChangePages::item_from(const Rows &rows, std::size_t row) const {
-	Item item;
-	Record &record = item.record;
-	record.id = rows.get<Tid>(row, 0).pack();
-	record.change = static_cast<Change>(rows.text(row, 1)[0]);
-	record.known_bad = rows.get<int>(row, 2) == 1;
-	record.key = rows.text(row, 6);
-	record.key_json = rows.text(row, 7);
-	record.fields = rows.text(row, 8);
-	record.idempotency_key = rows.text(row, 9);
-	record.previous = rows.text(row, 10);
-	record.remote_id = rows.text(row, 11);
-	if (run_.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12))
-		record.fields = changed_members(record.fields, std::string(rows.text(row, 12)), match_members_);
-	item.underway.former = rows.get<bool>(row, 3);
-	item.underway.hash = rows.get<std::optional<Uuid>>(row, 4);
-	item.underway.origin = rows.get<std::int64_t>(row, 5);
-	item.underway.change = record.change;
-	return item;
 }
 
 } // namespace courier::pg

@@ -22,16 +22,17 @@ private:
 	};
 
 	bool read();
-	Item item_from(const Rows &rows, std::size_t row) const;
 
 	const RunDefinition &run_;
-	std::vector<std::string> match_members_; // first parts of the match fields' names
 	std::deque<Item> items_;
 	std::uint32_t blocks_ = 0; // of the scratch table
 	std::uint32_t below_ = 0;  // blocks before this one were read, up to after_
 	Tid after_ {};
 	bool counted_ = false;
 };
+
+// The record in a row of core/plan.hpp's page(), as it is sent.
+Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t row);
 
 // For changed_fields_only: the members of `record` that are not in `accepted` or differ, and those named by `always`.
 std::string changed_members(const std::string &record, const std::string &accepted,

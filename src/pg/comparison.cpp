@@ -131,10 +131,6 @@ std::int64_t snapshot_count(const RunDefinition &run) {
 	return spi_execute("SELECT pg_catalog.count(*) FROM " + snapshot_table(run.sync_id)).get<std::int64_t>(0, 0);
 }
 
-std::string count_text(std::int64_t count) {
-	return std::to_string(count);
-}
-
 // The guards. A run that was approved may go up to the numbers that were blocked, not beyond.
 std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 	if (result.removed > 0) {
@@ -145,8 +141,8 @@ std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 		if (applies && limit.exceeded(removed, static_cast<std::uint64_t>(total)) &&
 		    removed > run.approved_removed.value_or(0))
 			return Error("55000",
-			             "the model of sync \"" + run.sync + "\" lost " + count_text(result.removed) + " of " +
-			                 count_text(total) + " records, more than max_removed allows",
+			             "the model of sync \"" + run.sync + "\" lost " + std::to_string(result.removed) + " of " +
+			                 std::to_string(total) + " records, more than max_removed allows",
 			             "max_removed",
 			             "Look at the model. If the removals are right: SELECT courier.approve_run(" +
 			                 std::to_string(run.run_id) + ")");
@@ -158,7 +154,7 @@ std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 		if (run.options.max_changes->exceeded(count, static_cast<std::uint64_t>(total)) &&
 		    count > run.approved_changes.value_or(0))
 			return Error("55000",
-			             "sync \"" + run.sync + "\" would send " + count_text(changes) +
+			             "sync \"" + run.sync + "\" would send " + std::to_string(changes) +
 			                 " changes, more than max_changes allows",
 			             "max_changes",
 			             "Look at the model. If the changes are right: SELECT courier.approve_run(" +
@@ -202,10 +198,6 @@ void check_snapshot_table(const RunDefinition &run) {
 		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
 		            "Remove what was added to it.");
 }
-
-} // namespace
-
-namespace {
 
 // Which table it is: the owner of that one, and of no other of the same name, owns the sync.
 void note_snapshot(const RunDefinition &run) {
@@ -254,7 +246,7 @@ void ensure_snapshot(RunDefinition &run) {
 		check_snapshot_table(run); // says that it is gone
 	}
 	run.former.reset();
-	run.plan.former = nullptr;
+	run.plan.former.reset();
 	run.plan.former_lost = false;
 	make_snapshot(run);
 	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
@@ -341,7 +333,7 @@ Comparison compare_model(RunDefinition &run) {
 		if (plan.has_rejected)
 			forget_stale_rejected(run);
 		store_invalid(run);
-		store_format(run, true);
+		store_format(run, run.first_run_done);
 	} else if (!run.former) {
 		store_format(run, false); // what the test puts into the snapshot has this form
 	}

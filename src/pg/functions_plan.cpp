@@ -82,27 +82,14 @@ COURIER_FUNCTION(courier_preview_requests) {
 		OperationMap operations;
 		auto client = open_client(run, operations);
 		std::vector<Record> records;
-		{
+		if (!run.is_baseline()) { // a baseline sends nothing
 			Subtransaction undo;
 			compare_model(run);
 			UserContext context(run.as_owner());
 			Rows rows =
 			    spi_execute(page(run.plan), Tid {0, 0}, Tid {10000, 0}, std::int64_t {4 << 20}, run.origin_run_id);
-			for (std::size_t row = 0; row < rows.size(); row++) {
-				Record record;
-				record.id = row;
-				record.change = static_cast<Change>(rows.text(row, 1)[0]);
-				record.key = rows.text(row, 6);
-				record.key_json = rows.text(row, 7);
-				record.fields = rows.text(row, 8);
-				record.idempotency_key = rows.text(row, 9);
-				record.previous = rows.text(row, 10);
-				record.remote_id = rows.text(row, 11);
-				if (run.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12))
-					record.fields =
-					    changed_members(record.fields, std::string(rows.text(row, 12)), run.client.match_fields);
-				records.push_back(std::move(record));
-			}
+			for (std::size_t row = 0; row < rows.size(); row++)
+				records.push_back(record_from_page(run, rows, row));
 		}
 		auto now = std::chrono::system_clock::now();
 		std::size_t at = 0;

@@ -258,15 +258,14 @@ void complete_plan(RunDefinition &run) {
 	plan.compare_changes = !plan.keep_left;
 	plan.keep_payload = run.options.changed_fields_only || run.sync_type == "notifications";
 	plan.removal_payload = run.sync_type == "notifications";
-	plan.read_snapshot = true;
 	plan.resend = run.resync == "full";
 
 	if (run.former && !same_format(*run.former, format_of(plan))) {
-		plan.former = &*run.former;
-		for (auto &field : run.former->fields)
+		plan.former = run.former;
+		for (auto &field : plan.former->fields)
 			field.reads_column = true;
 		// A column of the former mapping may be gone: then the two cannot be compared, and every record is sent.
-		plan.former_lost = !try_in_subtransaction([&] { analyse(run, columns, alias, run.former->fields); });
+		plan.former_lost = !try_in_subtransaction([&] { analyse(run, columns, alias, plan.former->fields); });
 	}
 }
 

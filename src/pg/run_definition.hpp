@@ -32,11 +32,12 @@ struct RunDefinition {
 	std::optional<PlanFormat> former; // what the snapshot was made with; nullopt: it is empty
 	Plan plan;
 
-	bool first_run_done = false;      // a test of one record fills the snapshot too, and is not a first run
+	bool first_run_done = false; // by a run that came to its end; a test of one record is none
 
 	bool is_first_run() const { return !first_run_done; }
 	bool is_baseline() const {
-		return resync == "baseline" || (is_first_run() && first_run == "baseline" && test.is_null());
+		return resync == "baseline" ||
+		       (resync == "none" && is_first_run() && first_run == "baseline" && test.is_null());
 	}
 	UserSettings as_owner(std::vector<std::pair<std::string, std::string>> settings = {}) const {
 		return {owner, search_path, options.time_zone, std::move(settings)};

@@ -120,7 +120,6 @@ public:
 // Compares. nullopt: go on and send; otherwise the run ends so.
 std::optional<Ending> plan_run(RunDefinition &run, Comparison &found) {
 	Transaction transaction(Isolation::repeatable_read);
-	std::optional<Ending> ending;
 	{
 		Spi spi;
 		found = run.is_baseline() ? take_baseline(run) : compare_model(run);
@@ -129,7 +128,7 @@ std::optional<Ending> plan_run(RunDefinition &run, Comparison &found) {
 	}
 	if (!found.blocked) {
 		transaction.commit();
-		return ending;
+		return std::nullopt;
 	}
 	// Nothing of a blocked run stays: the transaction is rolled back, and only the numbers are written.
 	return Ending {"blocked", found.blocked->detail, found.blocked->message, found.blocked->hint};
@@ -188,6 +187,12 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 		Spi spi;
 		if (found.invalid > 0 || holds_rejected(run))
 			ending.status = "warning";
+		// Not before the end: what carries on for a first run that was cut short is a first run too.
+		if (run.is_first_run() && run.test.is_null())
+			spi_execute(
+			    "UPDATE courier_internal.sync SET snapshot_format = snapshot_format || '{\"first_run_done\": true}'"
+			    " WHERE sync_id = $1",
+			    run.sync_id);
 	}
 	transaction.commit();
 	return ending;

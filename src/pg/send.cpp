@@ -1,9 +1,7 @@
 #include "pg/send.hpp"
 
 #include <algorithm>
-#include <deque>
 
-#include "core/json_text.hpp"
 #include "destinations/registry.hpp"
 #include "http/multi.hpp"
 #include "pg/change_pages.hpp"

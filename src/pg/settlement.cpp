@@ -1,6 +1,5 @@
 #include "pg/settlement.hpp"
 
-#include "core/retry.hpp"
 #include "pg/fault.hpp"
 
 extern "C" {

@@ -247,3 +247,27 @@ def mapping_changes_during_run(t):
     equal([sorted(r.json) for r in t.seen()], [["id", "name"]] * 4)
     t.run(succeeded_changed=4)
     equal([sorted(r.json) for r in t.seen()], [["id", "label"]] * 4)
+
+
+@test("max_changes: what carries on for a first run that was cancelled is a first run too")
+def first_run_carried_on(t):
+    t.table([(n, "x") for n in range(1, 11)])
+    t.script(Answer(202, delay=0.4))
+    t.sync(options={"max_changes": 3, "concurrency": 1})
+    run = t.trigger()
+    t.receiver.wait_for(t.path, 1)
+    t.call(f"SELECT courier.cancel_run({run})")
+    equal(t.wait(run), "cancelled")
+    left = t.run()["planned_added"]
+    assert 3 < left < 10, f"{left} records were left"
+    t.sql(f"UPDATE {t.name} SET name = 'y'")
+    t.run("blocked")
+
+
+@test("first_run baseline: preview_sync shows nothing, and resync full sends everything")
+def baseline_named_full(t):
+    t.table([(1, "one"), (2, "two")])
+    t.sync(first_run="baseline")
+    equal(t.rows(f"SELECT * FROM courier.preview_sync('{t.name}')"), [])
+    t.run(resync="full", succeeded_added=2)
+    equal(sorted(t.stored()), ["1", "2"])
