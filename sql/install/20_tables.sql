@@ -199,6 +199,7 @@ CREATE TABLE courier_internal.invalid_row (
 CREATE INDEX invalid_row_sync_id_idx ON courier_internal.invalid_row (sync_id);
 COMMENT ON TABLE courier_internal.invalid_row IS 'Rows that the last run of a sync could not use, at most 1,000 of each reason';
 
+CREATE SEQUENCE courier_internal.request_id_seq;
 CREATE TABLE courier_internal.request (
     run_id          bigint NOT NULL,
     sync_id         integer NOT NULL,
@@ -213,10 +214,26 @@ CREATE TABLE courier_internal.request (
     http_status     integer,
     response_body   text,
     duration        interval,
-    error           text
+    error           text,
+    request_id      bigint NOT NULL DEFAULT pg_catalog.nextval('courier_internal.request_id_seq'),
+    key             text
 ) PARTITION BY RANGE (sent_at);
 CREATE INDEX request_run_id_idx ON courier_internal.request (run_id);
+CREATE INDEX request_request_id_idx ON courier_internal.request (request_id);
+CREATE INDEX request_key_idx ON courier_internal.request (key);
 COMMENT ON TABLE courier_internal.request IS 'Requests and answers, redacted and capped. A partition per day, dropped by retention';
+COMMENT ON COLUMN courier_internal.request.key IS 'Of the one record; NULL: the request carried several (see request_key) or none';
+
+CREATE TABLE courier_internal.request_key (
+    key        text NOT NULL,
+    request_id bigint NOT NULL,
+    run_id     bigint NOT NULL,
+    sync_id    integer NOT NULL,
+    sent_at    timestamptz NOT NULL
+) PARTITION BY RANGE (sent_at);
+CREATE INDEX request_key_key_idx ON courier_internal.request_key (key);
+CREATE INDEX request_key_run_id_idx ON courier_internal.request_key (run_id);
+COMMENT ON TABLE courier_internal.request_key IS 'The records of requests that carried several: an array in the request could not be searched through a security barrier, a text can. sent_at is that of the request';
 
 CREATE TABLE courier_internal.change_log (
     run_id      bigint NOT NULL,

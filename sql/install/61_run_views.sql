@@ -89,7 +89,7 @@ COMMENT ON COLUMN courier.invalid_rows.copies IS 'How many rows this line stands
 
 CREATE VIEW courier.requests WITH (security_barrier) AS
     SELECT q.run_id, s.name AS sync, q.sent_at, q.operation, q.records, q.attempt, q.method, q.url, q.request_headers, q.request_body,
-           q.http_status, q.response_body, q.duration, q.error
+           q.http_status, q.response_body, q.duration, q.error, q.key, q.request_id
       FROM courier_internal.request q
       JOIN courier_internal.visible_sync s ON s.sync_id = q.sync_id;
 COMMENT ON VIEW courier.requests IS 'Requests and answers, secrets redacted, bodies capped; option log_requests says which (failed ones by default), option retention how long';
@@ -98,6 +98,24 @@ COMMENT ON COLUMN courier.requests.records IS 'Records in the request';
 COMMENT ON COLUMN courier.requests.attempt IS '1 is the first';
 COMMENT ON COLUMN courier.requests.http_status IS 'NULL: there was no answer; see error';
 COMMENT ON COLUMN courier.requests.error IS 'What went wrong below HTTP';
+COMMENT ON COLUMN courier.requests.key IS 'The primary key of the record as text, indexed; NULL: the request carried several. courier.record_requests finds both';
+
+CREATE VIEW courier.record_requests WITH (security_barrier) AS
+    SELECT k.key, q.run_id, s.name AS sync, q.sent_at, q.operation, q.records, q.attempt, q.method, q.url, q.http_status, q.duration, q.error,
+           q.request_headers, q.request_body, q.response_body, q.request_id
+      FROM courier_internal.request_key k
+      JOIN courier_internal.request q ON q.request_id = k.request_id AND q.sent_at = k.sent_at
+      JOIN courier_internal.visible_sync s ON s.sync_id = q.sync_id
+    UNION ALL
+    SELECT q.key, q.run_id, s.name, q.sent_at, q.operation, q.records, q.attempt, q.method, q.url, q.http_status, q.duration, q.error,
+           q.request_headers, q.request_body, q.response_body, q.request_id
+      FROM courier_internal.request q
+      JOIN courier_internal.visible_sync s ON s.sync_id = q.sync_id
+     WHERE q.key IS NOT NULL;
+COMMENT ON VIEW courier.record_requests IS 'The logged requests that carried a record: a row per record and request. Search by key, which is indexed. courier.explain_record tells the rest';
+COMMENT ON COLUMN courier.record_requests.key IS 'The primary key as text; of several columns, a JSON array. Indexed';
+COMMENT ON COLUMN courier.record_requests.records IS 'Records in the request, this one included';
+COMMENT ON COLUMN courier.record_requests.request_id IS 'The same in courier.requests';
 
 CREATE VIEW courier.changelog WITH (security_barrier) AS
     SELECT c.run_id, s.name AS sync, c.key, c.primary_key, c.change, c.outcome, c.http_status, c.error_code, c.message, c.payload, c.changed_at

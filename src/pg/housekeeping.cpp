@@ -29,7 +29,7 @@ constexpr int kept_runs = 100;
 const std::string missing_partitions = "SELECT p.parent, p.parent || '_' || pg_catalog.to_char(d.day, 'YYYYMMDD'),"
                                        "       pg_catalog.to_char(d.day, 'YYYY-MM-DD') || ' 00:00:00+00', "
                                        "pg_catalog.to_char(d.day + 1, 'YYYY-MM-DD') || ' 00:00:00+00'"
-                                       "  FROM (VALUES ('request'), ('change_log')) p (parent),"
+                                       "  FROM (VALUES ('request'), ('request_key'), ('change_log')) p (parent),"
                                        "       (SELECT (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date + n "
                                        "FROM pg_catalog.generate_series(0, 1) n) d (day)"
                                        " WHERE pg_catalog.to_regclass('courier_internal.' || p.parent || '_' || "
@@ -38,7 +38,8 @@ const std::string missing_partitions = "SELECT p.parent, p.parent || '_' || pg_c
 // Days that nobody may look at any more, given the retention in minutes: the longest of all syncs counts.
 const std::string old_partitions =
     "SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
-    " WHERE i.inhparent IN ('courier_internal.request'::regclass, 'courier_internal.change_log'::regclass)"
+    " WHERE i.inhparent IN ('courier_internal.request'::regclass, 'courier_internal.request_key'::regclass,"
+    "                       'courier_internal.change_log'::regclass)"
     "   AND c.relname ~ '_[0-9]{8}$'"
     "   AND pg_catalog.to_date(pg_catalog.right(c.relname, 8), 'YYYYMMDD') + 1 <="
     "       (pg_catalog.clock_timestamp() - GREATEST($1 * interval '1 min',"
@@ -110,7 +111,8 @@ void drop_old_partitions() {
 // A sync whose retention is shorter than that of others: its rows leave the partitions that stay for the others. They are
 // found by the runs that are kept in any case.
 void delete_old_log_rows() {
-	for (const auto &[table, at] : {std::pair {"request", "sent_at"}, std::pair {"change_log", "changed_at"}})
+	for (const auto &[table, at] : {std::pair {"request", "sent_at"}, std::pair {"request_key", "sent_at"},
+	                                std::pair {"change_log", "changed_at"}})
 		(void)in_extension_transaction(false, [&] {
 			return spi_execute(
 			           std::string("DELETE FROM courier_internal.") + table +

@@ -181,17 +181,24 @@ void Settlement::write_changes(const std::vector<Settled> &settled, const Underw
 	    run_.run_id, run_.sync_id, keys, primary_keys, changes, outcomes, statuses, codes, messages, payloads);
 }
 
+// A request of one record names it itself; the keys of a batch stand beside it. Both are found by an index on the text.
 void Settlement::write_requests(const std::vector<Exchange> &exchanges) {
-	for (auto &one : exchanges)
+	for (auto &one : exchanges) {
+		bool batch = one.keys.size() > 1;
 		spi_execute(
-		    "INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt, method, url,"
-		    " request_headers, request_body, http_status, response_body, duration, error)"
+		    "WITH q AS (INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt,"
+		    " method, url, request_headers, request_body, http_status, response_body, duration, error, key)"
 		    " VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-		    " $12 * interval '1 microsecond', $13)",
+		    " $12 * interval '1 microsecond', $13, $14) RETURNING request_id, run_id, sync_id, sent_at)"
+		    " INSERT INTO courier_internal.request_key (key, request_id, run_id, sync_id, sent_at)"
+		    " SELECT u.key, q.* FROM q, unnest($15::text[]) u (key)",
 		    run_.run_id, run_.sync_id, std::string(to_text(one.operation)), static_cast<int>(one.records), one.attempt,
 		    one.method, storable(one.url), Jsonb {one.request_headers.empty() ? "{}" : storable(one.request_headers)},
 		    storable(one.request_body), one.http_status ? std::optional(one.http_status) : std::nullopt,
-		    storable(one.response_body), static_cast<double>(one.duration.count()), or_null(storable(one.error)));
+		    storable(one.response_body), static_cast<double>(one.duration.count()), or_null(storable(one.error)),
+		    one.keys.size() == 1 ? std::optional(one.keys[0]) : std::nullopt,
+		    batch ? one.keys : std::vector<std::string> {});
+	}
 }
 
 void Settlement::write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway,

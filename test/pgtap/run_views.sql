@@ -25,7 +25,7 @@ SELECT columns_are('courier', 'rejected_records', ARRAY['sync', 'key', 'primary_
     'next_attempt_at', 'outcome', 'http_status', 'error_code', 'message', 'payload']);
 SELECT columns_are('courier', 'invalid_rows', ARRAY['sync', 'run_id', 'reason', 'key', 'primary_key', 'copies']);
 SELECT columns_are('courier', 'requests', ARRAY['run_id', 'sync', 'sent_at', 'operation', 'records', 'attempt', 'method', 'url', 'request_headers',
-    'request_body', 'http_status', 'response_body', 'duration', 'error']);
+    'request_body', 'http_status', 'response_body', 'duration', 'error', 'key', 'request_id']);
 SELECT columns_are('courier', 'changelog', ARRAY['run_id', 'sync', 'key', 'primary_key', 'change', 'outcome', 'http_status', 'error_code', 'message',
     'payload', 'changed_at']);
 SELECT columns_are('courier', 'progress', ARRAY['run_id', 'sync', 'phase', 'done', 'planned', 'rejected', 'percent', 'records_per_second', 'eta', 'bar']);

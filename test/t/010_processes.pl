@@ -49,7 +49,7 @@ make_database('one');
 # Idle databases cost nothing.
 wait_until('the scheduler exits when there is nothing to do', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_courier scheduler'");
 wait_until('tables for the logs of today and tomorrow are there',
-	"SELECT count(*) = 4 FROM pg_inherits WHERE inhparent IN ('courier_internal.request'::regclass, 'courier_internal.change_log'::regclass)");
+	"SELECT count(*) = 6 FROM pg_inherits WHERE inhparent IN ('courier_internal.request_key'::regclass, 'courier_internal.request'::regclass, 'courier_internal.change_log'::regclass)");
 sleep 2; # what the last commits asked for is looked at by then
 my $offset = -s $node->logfile;
 sleep 3;
