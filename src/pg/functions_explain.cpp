@@ -37,9 +37,16 @@ private:
 
 // JSON text of bytea is base64, of others something else that their input function may not take.
 bool reads_json_text(const PlanKey &key) {
-	static constexpr std::array<std::string_view, 10> types {
-	    "smallint", "integer", "bigint", "uuid", "date", "text", "character varying", "numeric", "timestamp with time zone",
-	    "timestamp without time zone"};
+	static constexpr std::array<std::string_view, 10> types {"smallint",
+	                                                         "integer",
+	                                                         "bigint",
+	                                                         "uuid",
+	                                                         "date",
+	                                                         "text",
+	                                                         "character varying",
+	                                                         "numeric",
+	                                                         "timestamp with time zone",
+	                                                         "timestamp without time zone"};
 	return std::find(types.begin(), types.end(), key.base_type) != types.end();
 }
 
@@ -78,8 +85,9 @@ void add_snapshot(Facts &facts, const RunDefinition &run, const Key &given) {
 	if (constants)
 		condition = "s.k OPERATOR(pg_catalog.=) " +
 		            (stored.key_form() == KeyForm::plain ? (*constants)[0] : folded(stored, *constants));
-	Rows rows = query_as_owner(run, "SELECT s.h::pg_catalog.text, s.s, s.p, s.r, s.mv, s.t::pg_catalog.text, s.mh::pg_catalog.text FROM " +
-	                                    snapshot(stored) + " s WHERE " + condition + " LIMIT 1");
+	Rows rows = query_as_owner(
+	    run, "SELECT s.h::pg_catalog.text, s.s, s.p, s.r, s.mv, s.t::pg_catalog.text, s.mh::pg_catalog.text FROM " +
+	             snapshot(stored) + " s WHERE " + condition + " LIMIT 1");
 	if (rows.empty())
 		return;
 	auto text = [&](std::size_t column) { return rows.get<std::optional<std::string>>(0, column); };
@@ -92,19 +100,20 @@ void add_snapshot(Facts &facts, const RunDefinition &run, const Key &given) {
 	facts.add("left_at", text(5));
 	facts.add("snapshot_match_hash", text(6));
 	if (text(6))
-		facts.flag("match_held", !query_as_owner(run, "SELECT 1 FROM " + model(run.plan) + " WHERE " + match_hash(run.plan) +
-		                                                  " OPERATOR(pg_catalog.=) " + quote_literal(*text(6)) +
-		                                                  "::pg_catalog.uuid LIMIT 1")
+		facts.flag("match_held", !query_as_owner(run, "SELECT 1 FROM " + model(run.plan) + " WHERE " +
+		                                                  match_hash(run.plan) + " OPERATOR(pg_catalog.=) " +
+		                                                  quote_literal(*text(6)) + "::pg_catalog.uuid LIMIT 1")
 		                              .empty());
 }
 
 // Other rows of the model with the same match values: none of them is sent.
 void add_shared(Facts &facts, const RunDefinition &run, const std::string &k, const std::string &hash) {
 	const Plan &plan = run.plan;
-	Rows rows = query_as_owner(run, "SELECT " + key_text(model_key(plan)) + " FROM " + model(plan) + " WHERE " + model_k(plan) +
-	                                    " OPERATOR(pg_catalog.<>) " + quote_literal(k) + "::" + k_type(plan) + " AND NOT (" +
-	                                    match_missing(plan) + ") AND " + match_hash(plan) + " OPERATOR(pg_catalog.=) " +
-	                                    quote_literal(hash) + "::pg_catalog.uuid LIMIT 3");
+	Rows rows =
+	    query_as_owner(run, "SELECT " + key_text(model_key(plan)) + " FROM " + model(plan) + " WHERE " + model_k(plan) +
+	                            " OPERATOR(pg_catalog.<>) " + quote_literal(k) + "::" + k_type(plan) + " AND NOT (" +
+	                            match_missing(plan) + ") AND " + match_hash(plan) + " OPERATOR(pg_catalog.=) " +
+	                            quote_literal(hash) + "::pg_catalog.uuid LIMIT 3");
 	for (std::size_t row = 0; row < rows.size(); row++)
 		facts.add("shares_match_with", rows.get<std::string>(row, 0));
 }
@@ -115,15 +124,16 @@ bool add_model_rows(Facts &facts, const RunDefinition &run, const std::optional<
 	auto key = model_key(plan);
 	bool both = plan.former && !plan.former_lost;
 	bool match = plan.keep_match();
-	std::string sql = "SELECT " + key_text(key) + ", " + model_k(plan) + "::pg_catalog.text, pg_catalog.row_to_json(" + plan.alias +
-	                  ".*)::pg_catalog.text, " + payload(plan, true) + ", " + payload(plan, false) + ", " +
-	                  record_hash(plan.seed, plan.fields, false) + "::pg_catalog.text, " +
-	                  (plan.check_match() ? "(" + match_missing(plan) + ")" : std::string("false")) + ", " +
-	                  (both ? record_hash(plan.seed, plan.former->fields, true) + "::pg_catalog.text, (" + record_differs(plan) + ")"
-	                        : std::string("NULL::pg_catalog.text, NULL::pg_catalog.bool")) +
-	                  ", " + (match ? match_hash(plan) + "::pg_catalog.text" : std::string("NULL::pg_catalog.text")) + ", " +
-	                  key_json(plan.key, key) + " FROM " + model(plan) + " WHERE " + model_condition(plan, constants) + " LIMIT " +
-	                  std::to_string(most_copies);
+	std::string sql =
+	    "SELECT " + key_text(key) + ", " + model_k(plan) + "::pg_catalog.text, pg_catalog.row_to_json(" + plan.alias +
+	    ".*)::pg_catalog.text, " + payload(plan, true) + ", " + payload(plan, false) + ", " +
+	    record_hash(plan.seed, plan.fields, false) + "::pg_catalog.text, " +
+	    (plan.check_match() ? "(" + match_missing(plan) + ")" : std::string("false")) + ", " +
+	    (both ? record_hash(plan.seed, plan.former->fields, true) + "::pg_catalog.text, (" + record_differs(plan) + ")"
+	          : std::string("NULL::pg_catalog.text, NULL::pg_catalog.bool")) +
+	    ", " + (match ? match_hash(plan) + "::pg_catalog.text" : std::string("NULL::pg_catalog.text")) + ", " +
+	    key_json(plan.key, key) + " FROM " + model(plan) + " WHERE " + model_condition(plan, constants) + " LIMIT " +
+	    std::to_string(most_copies);
 	Rows rows = query_as_owner(run, sql);
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		int copy = static_cast<int>(row) + 1;
@@ -136,7 +146,8 @@ bool add_model_rows(Facts &facts, const RunDefinition &run, const std::optional<
 		facts.add("hash", text(5), copy);
 		facts.add("match_missing", rows.get<std::optional<bool>>(row, 6).value_or(true) ? "true" : "false", copy);
 		facts.add("former_hash", text(7), copy);
-		facts.add("differs_from_former", rows.get<std::optional<bool>>(row, 8).value_or(false) ? "true" : "false", copy);
+		facts.add("differs_from_former", rows.get<std::optional<bool>>(row, 8).value_or(false) ? "true" : "false",
+		          copy);
 		facts.add("match_hash", text(9), copy);
 		if (row == 0 && text(9) && !rows.get<std::optional<bool>>(row, 6).value_or(true))
 			add_shared(facts, run, text(1).value_or(""), *text(9));
@@ -193,7 +204,8 @@ COURIER_FUNCTION(courier_record_facts) {
 		if (constants)
 			facts.add("key", query_as_owner(run, "SELECT " + key_text(*constants)).get<std::string>(0, 0));
 		bool in_model = add_model_rows(facts, run, constants);
-		bool exists = !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
+		bool exists = !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id))
+		                   .is_null(0, 0);
 		if (run.former && !same_names(run.former->key, run.plan.key)) {
 			facts.flag("key_changed", true);
 		} else if (run.former && !exists) {
@@ -202,8 +214,8 @@ COURIER_FUNCTION(courier_record_facts) {
 			add_snapshot(facts, run, given);
 			// A run that sees NULL keys sends no removals; asked only where one is in question.
 			if (!in_model && run.plan.send_removals && !run.options.remove_despite_null_keys)
-				facts.flag("null_keys", !query_as_owner(run, "SELECT 1 FROM " + model(run.plan) + " WHERE " + model_k(run.plan) +
-				                                                 " IS NULL LIMIT 1")
+				facts.flag("null_keys", !query_as_owner(run, "SELECT 1 FROM " + model(run.plan) + " WHERE " +
+				                                                 model_k(run.plan) + " IS NULL LIMIT 1")
 				                             .empty());
 		}
 		return Datum(0);

@@ -28,9 +28,13 @@ mirror_is_equal($node, 'the destination equals the model');
 
 # A clean restart interrupts nothing and loses nothing.
 $node->safe_psql('app', "SELECT courier.resume_sync('items')");
+# A sync that never runs: only the scheduler's own round, of which a start makes one, can notice.
+$node->safe_psql('app', "SELECT courier.create_sync('idle', 'item', 'receiver'), courier.create_alert('silence', 'no_success', critical => '1 microsecond', sync => 'idle')");
 $node->restart;
 $node->safe_psql('app', "UPDATE item SET name = 'restarted' WHERE id = 1");
 until_true('the schedule after a restart', sub { receiver('_store', name => 'item')->{1}{name} eq 'restarted' });
 pass('after a restart the schedule goes on');
+until_sql($node, "SELECT string_agg(state, ',') FROM courier.alert_events WHERE sync = 'idle'", 'critical', 'the scheduler looks at alerts without a run');
+pass('the scheduler looks at alerts without a run');
 $node->stop;
 done_testing();
