@@ -46,6 +46,7 @@ BEGIN
         VALUES (ended.sync_id, ended.run_id, CASE WHEN ended.status = 'blocked' THEN ended.run_id END)
         ON CONFLICT (sync_id) DO UPDATE SET last_run_id = EXCLUDED.last_run_id, blocked_run_id = EXCLUDED.blocked_run_id;
         PERFORM courier_internal.trigger_followers(run_id);
+        PERFORM courier_internal.count_run(ended);
         PERFORM courier_internal.alerts_after_run(ended.sync_id);
     END IF;
     PERFORM courier_internal.announce_run(run_id, status);

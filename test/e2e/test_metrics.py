@@ -1,0 +1,105 @@
+"""courier.metrics through a real exporter, with the query file that is shipped; and the dashboard over it."""
+
+import json
+import os
+import re
+import subprocess
+import urllib.request
+
+from harness import equal, free_port, test, until
+from receiver import Answer
+
+MONITORING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "monitoring")
+
+
+class Exporter:
+    def __init__(self, t, role):
+        self.url = f"http://127.0.0.1:{free_port()}/metrics"
+        self.log = open(os.path.join(t.world.services_directory, "exporter.log"), "w+")
+        self.process = subprocess.Popen(
+            ["prometheus-postgres-exporter", "--disable-default-metrics", "--disable-settings-metrics", f"--web.listen-address={self.url[7:-8]}",
+             f"--extend.query-path={os.path.join(MONITORING, 'postgres_exporter.yml')}"],
+            env={**os.environ, "DATA_SOURCE_NAME": f"postgresql://{role}@127.0.0.1:{t.world.cluster.port}/app?sslmode=disable"}, stdout=self.log, stderr=self.log)
+        until("the exporter", self.answers)
+
+    def answers(self):
+        try:
+            return self.scrape() is not None
+        except OSError:
+            return False
+
+    def scrape(self):
+        """(metric, sync or alert) -> value"""
+        self.text = urllib.request.urlopen(self.url, timeout=10).read().decode()
+        out = {}
+        for line in self.text.splitlines():
+            if line.startswith("courier_"):
+                name, labels, value = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line).groups()
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+                out[name, labels.get("alert") or labels["sync"]] = float(value)
+        return out
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+        self.log.seek(0)
+        return self.log.read()
+
+
+@test("metrics: every column of courier.metrics arrives at a real exporter; counters never fall; the dashboard asks for what there is", settings=("superuser",))
+def exported(t):
+    t.table([(n, "x") for n in range(1, 6)])
+    t.receiver.script(t.path + "/5", Answer(422))
+    t.sync(mode="mirror")
+    t.sql(f"SELECT courier.create_alert('{t.name}_refused', 'rejected', warning => '0', sync => '{t.name}')")
+    t.run("warning", succeeded_added=4, rejected_added=1)
+    t.sql(f"UPDATE {t.name} SET name = 'y' WHERE id = 1", f"DELETE FROM {t.name} WHERE id = 2")
+    t.run("warning", succeeded_changed=1, succeeded_removed=1)
+    role = t.name + "_monitoring"
+    t.admin(f"CREATE ROLE {role} LOGIN IN ROLE courier_viewer")
+    exporter = Exporter(t, role)
+    try:
+        found = exporter.scrape()
+        row = t.rows(f"SELECT * FROM courier.metrics WHERE sync = '{t.name}'")[0]
+        for column, value in row.items():
+            if column not in ("sync", "model", "destination"):
+                scraped = found["courier_sync_" + column, t.name]
+                assert scraped != scraped and value is None or abs(scraped - value) <= 1e-6 * max(1, abs(value)), f"{column}: {value}, scraped {scraped}"
+        expected = {"health": 1, "snapshot_records": 3, "rejected_records": 1, "runs_warning_total": 2, "records_added_total": 4, "records_changed_total": 1,
+                    "records_removed_total": 1, "records_rejected_total": 1, "requests_total": 7, "last_run_rows": 4, "running": 0}
+        equal({column: row[column] for column in expected}, expected)
+        equal(found["courier_alert_state", t.name + "_refused"], 1)
+        assert "# TYPE courier_sync_records_added_total counter" in exporter.text and "# TYPE courier_sync_health gauge" in exporter.text
+
+        # Retention deletes runs; what was counted stays.
+        t.admin(f"UPDATE courier_internal.sync_state SET last_run_id = NULL WHERE sync_id = (SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}')",
+                f"DELETE FROM courier_internal.run WHERE sync_id = (SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}')")
+        equal(exporter.scrape()["courier_sync_records_added_total", t.name], 4)
+
+        with open(os.path.join(MONITORING, "grafana-dashboard.json")) as f:
+            dashboard = json.load(f)
+        names = {name for name, _ in found}
+        asked = {name for panel in dashboard["panels"] for target in panel["targets"] for name in re.findall(r"courier_\w+", target["expr"])}
+        equal(asked - names, set(), "the dashboard asks for metrics that do not exist")
+        assert len(asked) >= 12, asked
+        places = [panel["gridPos"] for panel in dashboard["panels"]]
+        for i, a in enumerate(places):
+            assert a["x"] + a["w"] <= 24, a
+            assert not any(a["x"] < b["x"] + b["w"] and b["x"] < a["x"] + a["w"] and a["y"] < b["y"] + b["h"] and b["y"] < a["y"] + a["h"] for b in places[:i]), "panels overlap"
+    finally:
+        log = exporter.stop()
+    assert "level=error" not in log and "level=warn" not in log, log
+
+
+@test("metrics: a run under way is counted while it goes on, and not twice")
+def under_way(t):
+    t.table([(n, "x") for n in range(1, 41)])
+    gate = t.path + "/40"
+    t.receiver.script(gate, Answer(200, delay=3))
+    t.sync(options={"concurrency": 1, "log_requests": "none"})
+    run_id = t.trigger()
+    counted = lambda: t.rows(f"SELECT records_added_total AS added, running, active_run_done AS done, active_run_planned AS planned FROM courier.metrics WHERE sync = '{t.name}'")[0]
+    seen = until("some records", lambda: (c := counted())["added"] > 0 and c)
+    equal((seen["running"], seen["planned"], seen["added"] <= seen["done"]), (1, 40, True))
+    t.wait(run_id)
+    equal(counted(), {"added": 40, "running": 0, "done": 0, "planned": 0})
