@@ -69,7 +69,10 @@ def exported(t):
                     "records_removed_total": 1, "records_rejected_total": 1, "requests_total": 7, "last_run_rows": 4, "running": 0}
         equal({column: row[column] for column in expected}, expected)
         equal(found["courier_alert_state", t.name + "_refused"], 1)
-        assert "# TYPE courier_sync_records_added_total counter" in exporter.text and "# TYPE courier_sync_health gauge" in exporter.text
+        # A column that the query file does not name arrives, too, but untyped and without a description.
+        for column in row.keys() - {"sync", "model", "destination"}:
+            kind = "counter" if column.endswith("_total") else "gauge"
+            assert f"# TYPE courier_sync_{column} {kind}\n" in exporter.text, f"{column} is not a {kind}"
 
         # Retention deletes runs; what was counted stays.
         t.admin(f"UPDATE courier_internal.sync_state SET last_run_id = NULL WHERE sync_id = (SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}')",
