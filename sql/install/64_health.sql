@@ -5,9 +5,9 @@ CREATE FUNCTION courier_internal.run_grade(status text) RETURNS text
     AS $$ SELECT CASE WHEN status IN ('failed', 'blocked') THEN 'critical' WHEN status = 'success' THEN 'ok' ELSE 'warning' END $$;
 COMMENT ON FUNCTION courier_internal.run_grade(text) IS 'What the end of a run says of its sync: ok, warning or critical';
 
-CREATE VIEW courier.health WITH (security_barrier) AS
+CREATE VIEW courier_internal.health_of_all AS
     SELECT h.name AS sync, h.grade AS health, h.since::timestamptz(0) AS since, h.problem, h.remedy, h.last_success::timestamptz(0) AS last_success, h.rejected,
-           CASE WHEN NOT h.paused AND NOT h.restored AND h.blocked_run_id IS NULL THEN GREATEST(h.next_run_at, h.not_before)::timestamptz(0) END AS next_run
+           CASE WHEN NOT h.paused AND NOT h.restored AND h.blocked_run_id IS NULL THEN GREATEST(h.next_run_at, h.not_before)::timestamptz(0) END AS next_run, h.effective_owner
       FROM (SELECT g.*, c.grade, c.problem, c.remedy,
                    CASE WHEN c.grade = g.alert_state AND c.problem = g.alert_message THEN g.alert_since
                         WHEN c.grade IN ('ok', 'warning', 'critical') AND g.last_status IS NOT NULL THEN
@@ -27,9 +27,13 @@ CREATE VIEW courier.health WITH (security_barrier) AS
                       FROM courier_internal.sync_overview o
                       LEFT JOIN LATERAL (SELECT t.state, t.since, t.message FROM courier_internal.alert_state t
                                            JOIN courier_internal.alert a ON a.alert_id = t.alert_id
-                                          WHERE t.sync_id = o.sync_id AND t.state <> 'ok' AND courier_internal.visible(a.owner)
-                                          ORDER BY t.state = 'warning', t.since LIMIT 1) p ON true
-                     WHERE courier_internal.visible(o.effective_owner)) g
+                                          WHERE t.sync_id = o.sync_id AND t.state <> 'ok'
+                                            -- Only of those who have a say in the sync: who may merely look at it cannot make it look sick.
+                                            AND (COALESCE(pg_catalog.pg_has_role(pg_catalog.to_regrole(pg_catalog.quote_ident(a.owner)),
+                                                                                 pg_catalog.to_regrole(pg_catalog.quote_ident(o.effective_owner)), 'MEMBER'), false)
+                                                 OR COALESCE(pg_catalog.pg_has_role(pg_catalog.to_regrole(pg_catalog.quote_ident(a.owner)),
+                                                                                    pg_catalog.to_regrole('courier_operator'), 'MEMBER'), false))
+                                          ORDER BY t.state = 'warning', t.since LIMIT 1) p ON true) g
              -- The first that applies, worst first.
              CROSS JOIN LATERAL (SELECT v.* FROM (VALUES
                  (g.restored, 'restored copy', 'This database is a copy (restore or template); nothing is sent from here.', 'If it is to send from now on: SELECT courier.resume_all()'),
@@ -52,8 +56,14 @@ CREATE VIEW courier.health WITH (security_barrier) AS
                  (g.last_status IS NULL AND g.active_run_id IS NULL, 'never run', NULL,
                   CASE WHEN g.schedule = 'manual' THEN pg_catalog.format('CALL courier.run_sync(%L)', g.name) END),
                  (true, 'ok', NULL, NULL)) v (applies, grade, problem, remedy)
-                 WHERE v.applies LIMIT 1) c) h
-     ORDER BY pg_catalog.array_position(ARRAY['critical', 'warning', 'disabled', 'restored copy', 'paused', 'never run', 'ok'], h.grade), h.name;
+                 WHERE v.applies LIMIT 1) c) h;
+COMMENT ON VIEW courier_internal.health_of_all IS 'Health of the syncs of everybody; courier.health filters it';
+
+CREATE VIEW courier.health WITH (security_barrier) AS
+    SELECT h.sync, h.health, h.since, h.problem, h.remedy, h.last_success, h.rejected, h.next_run
+      FROM courier_internal.health_of_all h
+     WHERE courier_internal.visible(h.effective_owner)
+     ORDER BY pg_catalog.array_position(ARRAY['critical', 'warning', 'disabled', 'restored copy', 'paused', 'never run', 'ok'], h.health), h.sync;
 COMMENT ON VIEW courier.health IS 'One row per sync, the worst first: what is wrong, since when, and what to do';
 COMMENT ON COLUMN courier.health.health IS 'ok, warning, critical, never run, paused, disabled (pg_courier.enabled is off) or restored copy. Alerts count';
 COMMENT ON COLUMN courier.health.since IS 'End of the first run that ended like this, or when the alert changed; NULL: not known';
