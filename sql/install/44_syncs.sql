@@ -203,16 +203,19 @@ DECLARE
 BEGIN
     PERFORM courier_internal.check_options(options);
     -- What only PostgreSQL can judge.
-    FOR item IN SELECT e.key, e.value FROM jsonb_each_text(options) e WHERE e.key IN ('time_zone', 'remember', 'retention') AND e.value IS NOT NULL LOOP
+    FOR item IN SELECT e.key, e.value FROM jsonb_each_text(options) e WHERE e.key IN ('time_zone', 'remember', 'retention', 'window') AND e.value IS NOT NULL LOOP
         BEGIN
             IF item.key = 'time_zone' THEN
                 PERFORM timezone(item.value, now());
+            ELSIF item.key = 'window' THEN
+                PERFORM courier_internal.window_opening(now(), options);
             ELSIF item.value::interval < '0'::interval THEN
                 RAISE EXCEPTION USING ERRCODE = '22007';
             END IF;
         EXCEPTION WHEN invalid_parameter_value OR invalid_datetime_format OR datetime_field_overflow OR interval_field_overflow THEN
             PERFORM courier_internal.raise_error('22023', format('option "%s": bad value "%s"', item.key, item.value),
                 CASE item.key
+                    WHEN 'window' THEN 'Allowed: two times of the day and, if wanted, a time zone, for example "08:00-18:00 Europe/Berlin".'
                     WHEN 'time_zone' THEN 'Allowed: a time zone that PostgreSQL knows, for example "UTC" or "Europe/Berlin".'
                     ELSE 'Allowed: an interval as PostgreSQL reads it, for example "30 days".'
                 END,
@@ -380,7 +383,7 @@ BEGIN
     EXCEPTION WHEN unique_violation THEN
         RAISE EXCEPTION 'sync "%" already exists', name USING ERRCODE = '42710';
     END;
-    INSERT INTO courier_internal.sync_state (sync_id, next_run_at) VALUES (sync.sync_id, courier_internal.first_due(sync.schedule));
+    INSERT INTO courier_internal.sync_state (sync_id, next_run_at) VALUES (sync.sync_id, courier_internal.place_run(courier_internal.first_due(sync.schedule), sync.sync_id, sync.options));
     PERFORM courier_internal.create_snapshot_table(sync.sync_id);
     PERFORM courier_internal.announce();
 END
@@ -426,7 +429,7 @@ BEGIN
                    format('SELECT pg_catalog.count(*)::text FROM courier_data.%I', 'snapshot_' || sync.sync_id)) AS q (line);
     END IF;
     INSERT INTO courier_internal.sync_state AS t (sync_id, next_run_at, snapshot_records)
-    VALUES (sync.sync_id, courier_internal.first_due(sync.schedule), kept)
+    VALUES (sync.sync_id, courier_internal.place_run(courier_internal.first_due(sync.schedule), sync.sync_id, sync.options), kept)
     ON CONFLICT ON CONSTRAINT sync_state_pkey DO UPDATE SET next_run_at = EXCLUDED.next_run_at
      WHERE changed AND (t.next_run_at IS NULL OR t.next_run_at < now());
 

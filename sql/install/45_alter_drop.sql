@@ -361,8 +361,10 @@ BEGIN
         OR sync.object IS DISTINCT FROM former.object AND sync.sync_type IN ('objects', 'segments') THEN
         PERFORM courier_internal.forget_snapshot(sync);
     END IF;
-    IF sync.schedule <> former.schedule THEN
-        INSERT INTO courier_internal.sync_state AS t (sync_id, next_run_at) VALUES (sync.sync_id, courier_internal.first_due(sync.schedule))
+    IF sync.schedule <> former.schedule OR (sync.options->'window', sync.options->'jitter') IS DISTINCT FROM (former.options->'window', former.options->'jitter') THEN
+        INSERT INTO courier_internal.sync_state AS t (sync_id, next_run_at)
+        VALUES (sync.sync_id, courier_internal.place_run(CASE WHEN sync.schedule <> former.schedule THEN courier_internal.first_due(sync.schedule)
+                                                              ELSE courier_internal.next_run(sync.schedule, now()) END, sync.sync_id, sync.options))
         ON CONFLICT ON CONSTRAINT sync_state_pkey DO UPDATE SET next_run_at = EXCLUDED.next_run_at;
         PERFORM courier_internal.announce();
     END IF;

@@ -1,10 +1,5 @@
 -- One row per sync: what is wrong, since when, and what to do.
 
-CREATE FUNCTION courier_internal.run_grade(status text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT CASE WHEN status IN ('failed', 'blocked') THEN 'critical' WHEN status = 'success' THEN 'ok' ELSE 'warning' END $$;
-COMMENT ON FUNCTION courier_internal.run_grade(text) IS 'What the end of a run says of its sync: ok, warning or critical';
-
 CREATE VIEW courier_internal.health_of_all AS
     SELECT h.name AS sync, h.grade AS health, h.since::timestamptz(0) AS since, h.problem, h.remedy, h.last_success::timestamptz(0) AS last_success, h.rejected,
            CASE WHEN NOT h.paused AND NOT h.restored AND h.blocked_run_id IS NULL THEN GREATEST(h.next_run_at, h.not_before)::timestamptz(0) END AS next_run, h.effective_owner
@@ -15,7 +10,8 @@ CREATE VIEW courier_internal.health_of_all AS
                               WHERE r.sync_id = g.sync_id AND r.test IS NULL AND r.finished_at IS NOT NULL AND r.status <> 'cancelled' AND r.started_at IS NOT NULL
                                 AND r.run_id > COALESCE((SELECT b.run_id FROM courier_internal.run b
                                                           WHERE b.sync_id = g.sync_id AND b.test IS NULL AND b.finished_at IS NOT NULL AND b.status <> 'cancelled'
-                                                            AND courier_internal.run_grade(b.status) <> courier_internal.run_grade(g.last_status)
+                                                            AND CASE b.status WHEN 'failed' THEN 3 WHEN 'blocked' THEN 3 WHEN 'success' THEN 1 ELSE 2 END
+                                                             <> CASE g.last_status WHEN 'failed' THEN 3 WHEN 'blocked' THEN 3 WHEN 'success' THEN 1 ELSE 2 END
                                                           ORDER BY b.run_id DESC LIMIT 1), 0)
                               ORDER BY r.run_id LIMIT 1) END AS since
               FROM (SELECT o.*, p.state AS alert_state, p.since AS alert_since, p.message AS alert_message,

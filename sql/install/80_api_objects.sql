@@ -157,7 +157,7 @@ first_run    send or baseline (send nothing, take the destination as equal); NUL
 schedule     manual, every <interval>, <cron expression> [time zone], or after <sync>. "every" begins at once
 config       the destination''s own settings for a sync; see courier.destination_types
 options      batch_size, concurrency, rate_limit, timeout, max_attempts, changed_fields_only, max_removed, max_changes, max_rejected, max_wait,
-             null_keys, remember, time_zone, log_requests, log_records, retention, workers
+             null_keys, remember, time_zone, log_requests, log_records, retention, workers, stop_on, window, jitter
 
 Errors: 42704 no such model, destination or sync to follow; 42501 not permitted; 42703 a mapping reads a column that does not exist; 22023 a setting is not allowed (the message says what is); 42710 the name is taken; and those of the expressions themselves.
 See also: courier.preview_sync (what would be sent), courier.plan_sync (how much), courier.run_sync, courier.syncs.

@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <vector>
+#include <regex>
 
 #include "core/duration.hpp"
 #include "core/error.hpp"
@@ -180,6 +181,17 @@ std::string read_time_zone(const Given &given) {
 	return name;
 }
 
+// Of no concern to a run: the scheduler reads window and jitter. Here it is seen that there are two times of the day;
+// whether there is such a time zone is asked where PostgreSQL is.
+void check_window(const Given &given) {
+	static const std::regex form(
+	    R"(\s*([01]?[0-9]|2[0-4]):[0-5][0-9]\s*-\s*([01]?[0-9]|2[0-4]):[0-5][0-9](\s+\S+)?\s*)");
+	if (!given.value.is_string() || given.value.get<std::string>().size() > 300 ||
+	    !std::regex_match(given.value.get<std::string>(), form))
+		refuse(given, "two times of the day as text and, if wanted, a time zone",
+		       "For example \"08:00-18:00 Europe/Berlin\", or \"22:00-06:00\".");
+}
+
 using Read = void (*)(SyncOptions &, const Given &);
 
 struct Option {
@@ -208,6 +220,8 @@ constexpr auto all_options = std::to_array<Option>({
     {"retention", [](auto &o, auto &given) { o.retention = read_calendar_interval(given); }},
     {"workers", [](auto &o, auto &given) { o.workers = read_whole(given, 1, 16); }},
     {"stop_on", [](auto &o, auto &given) { o.stop_on = read_word(given, stop_on_words); }},
+    {"window", [](auto &, auto &given) { check_window(given); }},
+    {"jitter", [](auto &, auto &given) { (void)read_interval(given, milliseconds(0), one_week); }},
 });
 
 std::vector<std::string_view> option_names() {

@@ -258,6 +258,9 @@ void Scheduler::queue_due_sync(int32 sync_id) {
 		    "       st.blocked_run_id IS NULL AND COALESCE(st.not_before <= pg_catalog.clock_timestamp(), true)"
 		    "       AND NOT EXISTS (SELECT FROM courier_internal.run r WHERE r.sync_id = s.sync_id AND r.test IS NULL"
 		    "                          AND r.status IN ('queued', 'querying', 'sending'))"
+		    "       AND courier_internal.window_opening(pg_catalog.clock_timestamp(), s.options) <= "
+		    "pg_catalog.clock_timestamp(),"
+		    "       (EXTRACT(epoch FROM courier_internal.jitter_offset(s.sync_id, s.options)) * 1000000)::bigint"
 		    "  FROM courier_internal.sync_state st JOIN courier_internal.sync s ON s.sync_id = st.sync_id"
 		    " WHERE st.sync_id = $1 AND NOT s.paused"
 		    "   AND (st.next_run_at IS NULL OR st.next_run_at <= pg_catalog.clock_timestamp())"
@@ -271,14 +274,20 @@ void Scheduler::queue_due_sync(int32 sync_id) {
 		const bool free = rows.get<bool>(0, 2);
 		constexpr TimestampTz unix_epoch =
 		    (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * static_cast<int64>(SECS_PER_DAY) * USECS_PER_SEC;
-		const auto next = slot ? next_slot(schedule, *slot - unix_epoch, now) : next_run(schedule, now);
+		// next_run_at has the offset of option jitter in it; the slots of the schedule have not.
+		const TimestampTz offset = rows.get<std::int64_t>(0, 3);
+		const auto next =
+		    slot ? next_slot(schedule, *slot - unix_epoch - offset, now - offset) : next_run(schedule, now);
 		std::optional<std::int64_t> next_unix;
 		if (next)
 			next_unix = *next + unix_epoch;
-		(void)spi_execute("UPDATE courier_internal.sync_state"
-		                  "   SET next_run_at = timestamptz 'epoch' + $2 * interval '1 microsecond'"
-		                  " WHERE sync_id = $1 AND (next_run_at IS NOT NULL OR $2 IS NOT NULL)",
-		                  sync_id, next_unix);
+		(void)spi_execute(
+		    "UPDATE courier_internal.sync_state st"
+		    "   SET next_run_at = courier_internal.place_run("
+		    "           timestamptz 'epoch' + $2 * interval '1 microsecond', s.sync_id, s.options)"
+		    "  FROM courier_internal.sync s"
+		    " WHERE st.sync_id = $1 AND s.sync_id = $1 AND (st.next_run_at IS NOT NULL OR $2 IS NOT NULL)",
+		    sync_id, next_unix);
 		if (!slot || !free)
 			return std::nullopt;
 		return spi_execute(

@@ -121,7 +121,7 @@ TEST(Options, AnUnknownKeyIsAnErrorThatListsTheKeys) {
 	EXPECT_EQ(error.detail,
 	          "Options are batch_size, concurrency, rate_limit, timeout, max_attempts, changed_fields_only, "
 	          "max_removed, max_changes, max_rejected, max_wait, null_keys, remember, time_zone, log_requests, "
-	          "log_records, retention, workers, stop_on.");
+	          "log_records, retention, workers, stop_on, window, jitter.");
 	EXPECT_EQ(error.hint, "Did you mean \"batch_size\"?");
 	EXPECT_EQ(error_of(R"({"base_url": "x"})").hint, "Settings of the destination belong in config.");
 	EXPECT_EQ(error_of(R"({"": 1})").sqlstate, "22023");
