@@ -65,7 +65,9 @@ Where to look when a sync does not do what you expect:
 | which records were refused, and why? | `SELECT key, http_status, message FROM courier.rejected_records WHERE sync = 'contacts'` |
 | which rows could not be used? | `SELECT * FROM courier.invalid_rows WHERE sync = 'contacts'` |
 | what was sent and answered? | `SELECT * FROM courier.requests WHERE sync = 'contacts' ORDER BY sent_at DESC LIMIT 10` (failed requests; all with option `"log_requests": "all"`) |
+| what is it with one record? | `SELECT * FROM courier.explain_record('contacts', '42')` |
 | what happened to one record? | `SELECT * FROM courier.changelog WHERE key = '42' ORDER BY changed_at` |
+| which requests carried it? | `SELECT * FROM courier.record_requests WHERE key = '42' ORDER BY sent_at` |
 | what would a run send now? | `SELECT * FROM courier.plan_sync('contacts')` and `courier.preview_sync('contacts')` |
 | nothing starts by schedule | `SHOW shared_preload_libraries` must name pg_courier; `SHOW pg_courier.enabled`; `next_run_at` and `waiting_for` in `courier.sync_details` |
 HEAD

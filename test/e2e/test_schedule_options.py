@@ -23,7 +23,8 @@ def windows(t):
     wait = due(t) - datetime.datetime.now(datetime.timezone.utc)
     assert datetime.timedelta(minutes=118) < wait <= datetime.timedelta(hours=2), f"the first run is due in {wait}"
     # Due all the same (the server slept, the clock was set): it is looked at, and put off.
-    t.admin(f"UPDATE courier_internal.sync_state SET next_run_at = now() WHERE sync_id = (SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}')")
+    t.admin(f"UPDATE courier_internal.sync_state SET next_run_at = now() WHERE sync_id = (SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}')",
+            "SELECT courier_internal.announce()")
     until("the next time", lambda: due(t) - datetime.datetime.now(datetime.timezone.utc) > datetime.timedelta(minutes=118))
     equal(t.last_run(), None)
     t.run()  # asked for, it runs at any time
