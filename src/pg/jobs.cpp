@@ -114,7 +114,7 @@ void TableJobStore::forget_ends() {
 void drop_idle_jobs_table(const RunDefinition &run) {
 	const auto table = jobs_table(run.sync_id);
 	if (!exists(table) ||
-	    !spi_execute("SELECT FROM courier_internal.job WHERE sync_id = $1 LIMIT 1", run.sync_id).processed() == 0)
+	    spi_execute("SELECT FROM courier_internal.job WHERE sync_id = $1 LIMIT 1", run.sync_id).processed() > 0)
 		return;
 	if (!is_plain_table(run, table))
 		return; // not ours to drop

@@ -128,10 +128,10 @@ class Salesforce(Vendor):
                 return Answer(400, [{"message": "Aborting already completed job not allowed" if request.json["state"] == "Aborted" else "Closing already completed job not allowed", "errorCode": "INVALIDJOBSTATE"}])
             job["state"] = request.json["state"]
             job["results"] = [[], [], []]
-        elif job["state"] == "UploadComplete":
+        elif job["state"] in ("UploadComplete", "InProgress"):
             job["state"] = "InProgress"
-        elif job["state"] == "InProgress" and not self.hold:
-            self.work(job)
+            if not self.hold:
+                self.work(job)
         return Answer(200, {k: v for k, v in job.items() if k not in ("csv", "results")})
 
     def work(self, job):
