@@ -4,7 +4,7 @@ EXTENSION = pg_courier
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_courier.control)
 
 MODULE_big = pg_courier
-OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/pg/*.cpp)))
+OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/destinations/builtin/*.cpp src/pg/*.cpp)))
 
 DATA_built = pg_courier--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)

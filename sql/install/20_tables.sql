@@ -166,6 +166,20 @@ COMMENT ON COLUMN courier_internal.run.attempt IS 'Raised and committed before t
 COMMENT ON COLUMN courier_internal.run.approved IS 'Numbers that courier.approve_run allowed: {"removed": n, "changes": n}';
 COMMENT ON COLUMN courier_internal.run.test IS 'A run of one record for courier.test_record: {"primary_key": {...}, "change": "added"}; result is added by the worker';
 
+CREATE TABLE courier_internal.job (
+    job_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sync_id    integer NOT NULL REFERENCES courier_internal.sync ON DELETE CASCADE,
+    run_id     bigint NOT NULL,
+    operation  text NOT NULL,
+    records    integer NOT NULL,
+    state      text NOT NULL,
+    opened_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE INDEX job_sync_id_idx ON courier_internal.job (sync_id);
+COMMENT ON TABLE courier_internal.job IS 'Jobs that destinations work on and whose result is not settled. Their records are in courier_data.jobs_<sync_id>. The next run asks for them first. Not dumped';
+COMMENT ON COLUMN courier_internal.job.records IS '0: the records are done with, but the job may still be open at the destination';
+COMMENT ON COLUMN courier_internal.job.state IS 'Written and read by the destination''s client: a JSON object whose member "step" names the step';
+
 CREATE TABLE courier_internal.rejected (
     sync_id         integer NOT NULL REFERENCES courier_internal.sync ON DELETE CASCADE,
     key             text NOT NULL,

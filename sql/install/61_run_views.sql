@@ -158,3 +158,14 @@ COMMENT ON COLUMN courier.progress.records_per_second IS 'On the average since s
 COMMENT ON COLUMN courier.progress.eta IS 'Time that is left at this rate';
 
 GRANT SELECT ON courier.runs, courier.run_details, courier.rejected_records, courier.invalid_rows, courier.requests, courier.changelog, courier.progress TO PUBLIC;
+
+CREATE VIEW courier.open_jobs WITH (security_barrier) AS
+    SELECT j.job_id, s.name AS sync, j.run_id, j.operation, j.records, j.state::jsonb ->> 'step' AS step, j.state::jsonb ->> 'job' AS job, j.opened_at
+      FROM courier_internal.job j
+      JOIN courier_internal.visible_sync s ON s.sync_id = j.sync_id
+     ORDER BY j.job_id;
+COMMENT ON VIEW courier.open_jobs IS 'Jobs that destinations work on for your syncs and whose result is not settled yet. The run that opened one asks for it until it is done; after a crash or a cancel, the next run does';
+COMMENT ON COLUMN courier.open_jobs.run_id IS 'The run that opened it';
+COMMENT ON COLUMN courier.open_jobs.records IS 'Records that it has; 0: they are done with, but the job may still be open at the destination';
+COMMENT ON COLUMN courier.open_jobs.step IS 'How far it was when its state was last written';
+COMMENT ON COLUMN courier.open_jobs.job IS 'The destination''s name for it';

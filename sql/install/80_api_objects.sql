@@ -156,7 +156,7 @@ on_removed   ignore, delete, clear or archive; NULL: ignore (delete for mirror)
 first_run    send or baseline (send nothing, take the destination as equal); NULL: what the destination declares
 schedule     manual, every <interval>, <cron expression> [time zone], or after <sync>. "every" begins at once
 config       the destination''s own settings for a sync; see courier.destination_types
-options      batch_size, concurrency, rate_limit, timeout, max_attempts, changed_fields_only, max_removed, max_changes, max_rejected, max_wait,
+options      batch_size, concurrency, rate_limit, timeout, max_attempts, changed_fields_only, max_removed, max_changes, max_rejected, max_wait, max_job_time,
              null_keys, remember, time_zone, log_requests, log_records, retention, workers, stop_on, window, jitter
 
 Errors: 42704 no such model, destination or sync to follow; 42501 not permitted; 42703 a mapping reads a column that does not exist; 22023 a setting is not allowed (the message says what is); 42710 the name is taken; and those of the expressions themselves.

@@ -14,9 +14,9 @@ std::size_t position(Change change) {
 } // namespace
 
 std::size_t text_size(const Record &record) {
-	// Not the idempotency key: it grows when the record is sent again as another change.
-	return record.key.size() + record.key_json.size() + record.fields.size() + record.previous.size() +
-	       record.remote_id.size();
+	// Not the idempotency key: it grows when the record is sent again as another change. Nor the remote id, which a
+	// conversation may find out.
+	return record.key.size() + record.key_json.size() + record.fields.size() + record.previous.size();
 }
 
 std::size_t body_estimate(const Record &record) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <optional>
@@ -21,6 +22,17 @@ struct Trail {
 	std::size_t key_length = 0;     // of the idempotency key as it was offered
 };
 
+// Where a conversation about a batch is (conversation.cpp).
+struct Talk {
+	Operation operation = Operation::upsert;
+	std::string state;
+	std::int64_t job = 0;     // in the JobStore; 0: nothing is kept
+	bool handed_over = false; // the destination works on the records by itself
+	int attempts = 0;         // of the present step
+	int polls = 0;
+	std::optional<std::chrono::steady_clock::time_point> polling_since;
+};
+
 // Records that travel in one request. Records and trails stand side by side, because a client renders a span of
 // records.
 struct Batch {
@@ -29,7 +41,8 @@ struct Batch {
 	std::vector<Trail> trails;
 	int attempts = 0;        // answered attempts that count against max_attempts
 	bool first_half = false; // of a refused batch, whose other half is the last of `then`
-	std::vector<Batch> then; // what a bisection still has to send, last one first, once this batch is done with
+	std::optional<Talk> talk; // several requests for this batch, and it is between two of them or in one
+	std::vector<Batch> then;  // what a bisection still has to send, last one first, once this batch is done with
 
 	std::size_t size() const { return records.size(); }
 	void add(Record record, Trail trail) {

@@ -31,6 +31,33 @@ struct Rendered {
 	std::vector<std::size_t> records;    // indexes into the batch, in the order the body has them
 	std::vector<std::size_t> unrendered; // indexes that were left out
 	std::vector<RecordVerdict> why;      // as long as unrendered
+	std::string state;                   // not empty: the request is the first step of a conversation
+	bool keep = false;                   // ... whose state must be on disk before the request goes out
+};
+
+// A conversation: several requests for one batch (a job is made, filled, closed, asked for its result; a record is read
+// before it is written). The client says what comes next, Delivery does the rest: retries, tokens, limits, waiting.
+//
+// The state is a text that says all about where a conversation is (which step, which job), so that it can go on in
+// another process: a JSON object whose member "step" names the step. What a step answers leads to one Move.
+struct Move {
+	// The answer says something about the step alone: retry, throttled, auth. The step is done again, by the rules of
+	// any request.
+	std::optional<RecordVerdict> repeat;
+	// The conversation is over: a verdict for each record, in the order of the batch.
+	std::optional<std::vector<RecordVerdict>> verdicts;
+	// Neither: it goes on with the step that this state names.
+	std::string state;
+	bool keep = false;        // the state must be on disk before anything else happens
+	bool handed_over = false; // from here on the destination works on the records by itself, whatever we do
+	bool poll = false;        // the step only asks how far the destination is; Delivery says when
+};
+
+// What the answer to test() means.
+struct Tested {
+	std::optional<std::string> problem; // what is wrong
+	std::string words;                  // what was found out, for a person
+	std::optional<Request> next;        // something else to ask
 };
 
 struct Limits {
@@ -38,6 +65,7 @@ struct Limits {
 	std::size_t batch_bytes = 1 << 20; // of the encoded body
 	std::size_t concurrency = 8;
 	bool atomic = false; // a refused batch applied nothing
+	std::size_t conversations = 0; // jobs that may be open at the destination at once; 0: requests are no conversations
 };
 
 // A configured destination, as one sync sees it. Every method is a pure function of its arguments and of the token the
@@ -70,8 +98,28 @@ public:
 	virtual std::optional<std::chrono::milliseconds> wait(const Answer &answer,
 	                                                      std::chrono::system_clock::time_point now) const = 0;
 
+	// How many changes the run is going to send; said once, before limits().
+	virtual void expect(std::uint64_t /* changes */) {}
+
+	// Conversations. The request of the step that `state` names; the same one each time it is asked for.
+	virtual Request step(Operation, std::span<const Record> /* batch */, const std::string & /* state */,
+	                     std::chrono::system_clock::time_point) {
+		return {};
+	}
+	// What a whole answer to that request leads to. A record's remote_id may be filled in: what was found out about it.
+	virtual Move next(Operation, std::span<Record> /* batch */, const std::string & /* state */, const Answer &) {
+		return {};
+	}
+	// A conversation whose process died in `state` (or later, before the next state was kept). The verdict `retry` means
+	// that the records were not taken, and will not be.
+	virtual Move resume(Operation, std::span<Record> /* batch */, const std::string & /* state */) { return {}; }
+	// The same records may be told again in another conversation, whatever became of this one.
+	virtual bool repeatable(Operation) const { return false; }
+
 	// A harmless request that shows that address and credentials work.
 	virtual Request test(std::chrono::system_clock::time_point now) = 0;
+	// What its answer says. nullopt: go by the status.
+	virtual std::optional<Tested> tested(const Answer &, std::chrono::system_clock::time_point) { return std::nullopt; }
 
 	// The text with every secret of this destination (also encoded: base64, percent) replaced by "[secret]".
 	virtual std::string redact(std::string text) const = 0;

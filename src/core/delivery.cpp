@@ -83,6 +83,8 @@ Delivery::State::State(DeliveryOptions given, OperationMap operations, Client &i
 		largest_batch = std::max(largest_batch, records);
 		const auto its_concurrency = std::max<std::size_t>(its.limits.concurrency, 1);
 		narrowest = narrowest == 0 ? its_concurrency : std::min(narrowest, its_concurrency);
+		if (const auto most = its.limits.conversations; most > 0)
+			talk_limit = talk_limit == 0 ? most : std::min(talk_limit, most);
 	}
 	concurrency = options.concurrency > 0 ? options.concurrency : std::max<std::size_t>(narrowest, 1);
 	window = window_batches * concurrency * largest_batch;
@@ -116,17 +118,24 @@ bool Delivery::State::flush(bool removals) const {
 bool Delivery::State::sendable() const {
 	if (stopping() || authorizing || flights.size() >= concurrency)
 		return false;
-	if (!waiting.empty() && waiting.begin()->first <= now)
+	if (const auto next = next_waiting(); next != waiting.end() && next->first <= now)
 		return true;
 	const bool removals = removals_may_start();
-	return batcher.can_take(removals, flush(removals));
+	return may_begin() && batcher.can_take(removals, flush(removals));
+}
+
+// The earliest of those that may go when they are due. One that would begin a conversation waits until another has ended.
+std::multimap<Delivery::State::TimePoint, Batch>::const_iterator Delivery::State::next_waiting() const {
+	return std::find_if(waiting.begin(), waiting.end(), [&](auto &entry) { return entry.second.talk || may_begin(); });
 }
 
 std::optional<Batch> Delivery::State::next_batch() {
-	if (!waiting.empty() && waiting.begin()->first <= now) {
-		auto node = waiting.extract(waiting.begin());
+	if (const auto next = next_waiting(); next != waiting.end() && next->first <= now) {
+		auto node = waiting.extract(next);
 		return std::move(node.mapped());
 	}
+	if (!may_begin())
+		return std::nullopt;
 	const bool removals = removals_may_start();
 	return batcher.take(removals, flush(removals));
 }
@@ -191,6 +200,10 @@ void Delivery::State::send_authorization(Request request) {
 }
 
 void Delivery::State::send(Batch batch) {
+	if (batch.talk) {
+		send_step(std::move(batch));
+		return;
+	}
 	const auto &its = lane(batch.change);
 	const auto operation = *its.operation;
 	Rendered rendered = client.render(operation, batch.records, wall);
@@ -251,6 +264,12 @@ void Delivery::State::send(Batch batch) {
 		return;
 	}
 
+	if (!rendered.state.empty()) {
+		begin_talk(batch, operation, std::move(rendered.state), rendered.keep);
+		send_step(std::move(batch));
+		return;
+	}
+
 	Flight flight;
 	flight.operation = operation;
 	flight.batch = std::move(batch);
@@ -302,8 +321,8 @@ std::optional<Delivery::Clock::time_point> Delivery::State::next_step() const {
 	std::optional<TimePoint> due;
 	if (sendable())
 		due = now;
-	else if (!waiting.empty())
-		due = waiting.begin()->first;
+	else if (const auto next = next_waiting(); next != waiting.end())
+		due = next->first;
 	if (!due)
 		return std::nullopt;
 	return std::max({*due, now, paused_until, gate_until, authorize_at});
@@ -314,6 +333,14 @@ Delivery::Delivery(DeliveryOptions options, OperationMap operations, Client &cli
     : state_(std::make_unique<State>(std::move(options), operations, client, transport, gate, std::move(random))) {}
 
 Delivery::~Delivery() = default;
+
+void Delivery::keep_jobs(JobStore &store) {
+	state_->jobs = &store;
+}
+
+void Delivery::resume(Operation operation, std::vector<Record> records, std::int64_t job, std::string state) {
+	state_->resume_job(operation, std::move(records), job, std::move(state));
+}
 
 void Delivery::offer(Record record) {
 	state_->offer(std::move(record));

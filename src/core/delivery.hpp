@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,9 @@ struct DeliveryOptions {
 	bool update_only = false;       // mode update: `missing` on a changed or added record is `skipped`
 	bool log_failed = true, log_all = false;
 	std::chrono::milliseconds backoff_base {500}, backoff_cap {60000};
+	std::chrono::milliseconds poll_first {1000}, poll_most {30000}; // how often a job is asked for, growing
+	std::chrono::milliseconds max_job_time {60 * 60 * 1000};        // how long one is waited for
+	bool resuming = false; // only jobs of former runs are asked for: nothing is begun
 };
 
 // Which request serves which change; decided once per run from sync type, mode and what the client has.
@@ -75,6 +79,17 @@ public:
 	virtual void throttled(std::chrono::milliseconds wait) = 0; // tell the others
 };
 
+// Keeps what a conversation must not forget. The run worker implements it over tables. Every method returns when its work
+// is on disk, but for close() and abandon(), which belong to the settlement of what take_settled() gives next.
+class JobStore {
+public:
+	virtual ~JobStore() = default;
+	virtual std::int64_t open(Operation operation, std::span<const Record> batch, const std::string &state) = 0;
+	virtual void update(std::int64_t job, const std::string &state) = 0;
+	virtual void close(std::int64_t job) = 0;   // the job and its records are done with
+	virtual void abandon(std::int64_t job) = 0; // its records are, but it may still be open at the destination
+};
+
 class Delivery {
 public:
 	using Clock = std::chrono::steady_clock;
@@ -82,6 +97,11 @@ public:
 	Delivery(DeliveryOptions options, OperationMap operations, Client &client, Transport &transport, RateGate &gate,
 	         std::function<double()> random /* uniform in [0,1) */);
 	~Delivery();
+
+	void keep_jobs(JobStore &store); // before the first record
+	// A job that a former run left open: what became of its records is asked for. With options.resuming; records that
+	// were not taken come back as aborted, because comparing again is the way to send them.
+	void resume(Operation operation, std::vector<Record> records, std::int64_t job, std::string state);
 
 	// Hands over the next record. Additions and changes first, removals after them; end() after the last one.
 	void offer(Record record);

@@ -45,6 +45,8 @@ void Delivery::State::on_finished(Finished finished) {
 	auto &flight = node.mapped();
 	if (flight.authorization)
 		on_authorization(std::move(flight), finished.answer);
+	else if (flight.batch.talk)
+		on_step(std::move(flight), finished.answer);
 	else if (finished.answer.transfer == Transfer::complete)
 		on_answer(std::move(flight), finished.answer);
 	else
@@ -107,9 +109,14 @@ std::vector<RecordVerdict> Delivery::State::verdicts_of(const Flight &flight, co
 void Delivery::State::on_answer(Flight flight, const Answer &answer) {
 	heard = true;
 	const auto verdicts = verdicts_of(flight, answer);
-	const auto any = [&](auto test) { return std::any_of(verdicts.begin(), verdicts.end(), test); };
-	log(flight, answer, any([](auto &its) { return its.verdict != Verdict::accepted || its.bad_answer; }));
+	log(flight, answer, std::any_of(verdicts.begin(), verdicts.end(), [](auto &its) {
+		    return its.verdict != Verdict::accepted || its.bad_answer;
+	    }));
+	judge(std::move(flight), verdicts, answer);
+}
 
+void Delivery::State::judge(Flight flight, const std::vector<RecordVerdict> &verdicts, const Answer &answer) {
+	const auto any = [&](auto test) { return std::any_of(verdicts.begin(), verdicts.end(), test); };
 	const auto refusal = refusal_of(answer.status, verdicts);
 	bool hold = false;
 	if (refusal == Refusal::none) {
@@ -139,6 +146,10 @@ void Delivery::State::sort_out(Flight flight, const std::vector<RecordVerdict> &
 	auto &batch = flight.batch;
 	const auto all = batch.size();
 	const bool idempotent = flight.rendered.request.idempotent;
+	if (options.resuming) {
+		settle_resumed(std::move(batch), verdicts, status, idempotent);
+		return;
+	}
 	auto then = std::move(batch.then);
 	bool all_good = true;
 	std::vector<std::size_t> again, later, unauthorized, smaller, whole;

@@ -53,10 +53,27 @@ struct Delivery::State {
 	bool flush(bool removals) const;
 	Lane &lane(Change change) { return lanes[change == Change::added ? 0 : change == Change::changed ? 1 : 2]; }
 
+	std::multimap<TimePoint, Batch>::const_iterator next_waiting() const;
+	bool may_begin() const { return talk_limit == 0 || open_talks < talk_limit; }
+
+	// conversation.cpp: several requests for one batch
+	void begin_talk(Batch &batch, Operation operation, std::string state, bool keep);
+	void send_step(Batch batch);
+	void on_step(Flight flight, const Answer &answer);
+	void on_broken_step(Flight flight, const Answer &answer);
+	void proceed(Batch batch, Move move);
+	void repeat_step(Batch batch, const RecordVerdict &verdict, int status);
+	void end_talk(Batch &batch);   // its records get their outcomes now
+	void leave_talk(Batch &batch); // a later run goes on with it, where it was kept
+	void keep_state(Batch &batch);
+	void resume_job(Operation operation, std::vector<Record> records, std::int64_t job, std::string state);
+	void settle_resumed(Batch batch, const std::vector<RecordVerdict> &verdicts, int status, bool repeatable);
+
 	// delivery_answers.cpp: what comes back
 	void on_finished(Finished finished);
 	void on_authorization(Flight flight, const Answer &answer);
 	void on_answer(Flight flight, const Answer &answer);
+	void judge(Flight flight, const std::vector<RecordVerdict> &verdicts, const Answer &answer);
 	void on_broken(Flight flight, const Answer &answer);
 	std::vector<RecordVerdict> verdicts_of(const Flight &flight, const Answer &answer) const;
 	void sort_out(Flight flight, const std::vector<RecordVerdict> &verdicts, int status, bool hold);
@@ -89,13 +106,14 @@ struct Delivery::State {
 	std::string words(const RecordVerdict &verdict, int status) const;
 
 	bool stopping() const { return cancelled || failure.has_value(); }
-	bool idle() const { return flights.empty() && open_upserts == 0 && open_removals == 0; }
+	bool idle() const { return flights.empty() && open_upserts + open_removals + open_talks == 0; }
 
 	DeliveryOptions options;
 	std::array<Lane, 3> lanes;
 	Client &client;
 	Transport &transport;
 	RateGate &gate;
+	JobStore *jobs = nullptr;
 	std::function<double()> random;
 	std::size_t concurrency = 1;
 	std::size_t window = 4; // records
@@ -114,6 +132,7 @@ struct Delivery::State {
 	std::vector<Exchange> exchanges;
 	std::size_t open_upserts = 0, open_removals = 0; // without an outcome
 	std::size_t open_bytes = 0;
+	std::size_t open_talks = 0, talk_limit = 0;
 
 	bool ended = false, cancelled = false, removals_offered = false;
 	std::optional<Failure> failure;

@@ -30,7 +30,8 @@ void Delivery::State::settle(Record record, const Trail &trail, Outcome outcome,
 	its.outcome = outcome;
 	its.http_status = status;
 	if (outcome == Outcome::aborted) {
-		its.code = failure ? failure->code : "cancelled";
+		its.code = !verdict.code.empty() ? verdict.code : failure ? failure->code : "cancelled";
+		its.message = verdict.message;
 	} else {
 		its.code = tidy(client, verdict.code, code_cap);
 		its.message = tidy(client, verdict.message, message_cap);
@@ -66,8 +67,14 @@ void Delivery::State::abort_held() {
 }
 
 void Delivery::State::abort(Batch batch) {
+	RecordVerdict why;
+	if (batch.talk && batch.talk->handed_over) {
+		why.code = "job_open";
+		why.message = "the destination has this record and was not done with it; the next run asks what became of it";
+	}
+	leave_talk(batch);
 	for (std::size_t i = 0; i < batch.size(); ++i)
-		settle(std::move(batch.records[i]), batch.trails[i], Outcome::aborted, 0, {});
+		settle(std::move(batch.records[i]), batch.trails[i], Outcome::aborted, 0, why);
 	for (auto &next : batch.then)
 		abort(std::move(next));
 }

@@ -212,6 +212,7 @@ constexpr auto all_options = std::to_array<Option>({
     {"max_changes", [](auto &o, auto &given) { o.max_changes = read_threshold(given); }},
     {"max_rejected", [](auto &o, auto &given) { o.max_rejected = read_threshold(given); }},
     {"max_wait", [](auto &o, auto &given) { o.max_wait = read_interval(given, milliseconds(0), one_week); }},
+    {"max_job_time", [](auto &o, auto &given) { o.max_job_time = read_interval(given, milliseconds(1000), one_week); }},
     {"null_keys", [](auto &o, auto &given) { o.remove_despite_null_keys = read_word(given, null_keys_words); }},
     {"remember", [](auto &o, auto &given) { o.remember = read_calendar_interval(given); }},
     {"time_zone", [](auto &o, auto &given) { o.time_zone = read_time_zone(given); }},

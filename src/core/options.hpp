@@ -35,6 +35,7 @@ struct SyncOptions {
 	std::optional<Threshold> max_changes;
 	Threshold max_rejected {0.9, {}};
 	std::chrono::milliseconds max_wait {15 * 60 * 1000};
+	std::chrono::milliseconds max_job_time {60 * 60 * 1000}; // a job at the destination is waited for
 	bool remove_despite_null_keys = false; // null_keys = remove
 	std::optional<std::string> remember;   // interval as text, for events and insert mode
 	std::string time_zone = "UTC";

@@ -19,6 +19,7 @@ namespace courier {
 //   run_<run>_chg     k [k1..kn] op phase former h mh mv origin key pk rec size   what will be sent, in sending order
 //   run_<run>_rej     key h outcome origin due       what was refused before
 //   run_<run>_inv     reason key pk copies           rows that cannot be used
+//   jobs_<sync>       job n, the columns of chg, r   what a job at the destination has, until its result is settled
 
 struct PlanKey {
 	std::string name;      // column of the model
@@ -121,9 +122,19 @@ std::string baseline_fill(const Plan &plan);
 std::string count_changes(const Plan &plan); // added, changed, removed in chg that are due
 
 std::string page(const Plan &plan);            // $1 tid after, $2 tid below, $3 bytes, $4 origin run
-std::string settle_accepted(const Plan &plan); // $1 tid[], $2 text[] remote ids
-std::string settle_skipped(const Plan &plan);  // $1 tid[]
-std::string settle_removed(const Plan &plan);  // $1 tid[]
+// Whose TIDs they are.
+enum class Held { by_run, by_job };
+std::string settle_accepted(const Plan &plan, Held held = Held::by_run); // $1 tid[], $2 text[] remote ids
+std::string settle_skipped(const Plan &plan, Held held = Held::by_run);  // $1 tid[]
+std::string settle_removed(const Plan &plan, Held held = Held::by_run);  // $1 tid[]
+
+// Records that a job at the destination has (plan_jobs.cpp).
+std::string jobs_table(int sync_id); // courier_data.jobs_7
+std::vector<std::string> create_jobs(const Plan &plan);
+std::string keep_job(const Plan &plan);    // $1 job, $2 tid[] of chg, $3 text[] remote ids, $4 origin run
+std::string job_records(const Plan &plan); // $1 job; the columns of page()
+std::string close_jobs(const Plan &plan);  // $1 int8[]
+
 std::string accepted(const Plan &plan);        // what the destination has accepted, a JSON text a row
 
 } // namespace courier

@@ -8,8 +8,13 @@ using namespace plan_sql;
 
 namespace {
 
-std::string from_tids(const Plan &plan) {
-	return "pg_catalog.unnest($1::pg_catalog.tid[]) AS u(t) JOIN " + chg(plan) +
+// Where the records are: the changes of a run, or those that a job has (plan_jobs.cpp), which have the same columns.
+std::string source(const Plan &plan, Held held) {
+	return held == Held::by_run ? chg(plan) : jobs_table(plan.sync_id);
+}
+
+std::string from_tids(const Plan &plan, Held held) {
+	return "pg_catalog.unnest($1::pg_catalog.tid[]) AS u(t) JOIN " + source(plan, held) +
 	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t";
 }
 
@@ -32,24 +37,24 @@ std::string page(const Plan &plan) {
 	       "c.tid";
 }
 
-std::string settle_accepted(const Plan &plan) {
+std::string settle_accepted(const Plan &plan, Held held) {
 	return "INSERT INTO " + snapshot(plan) + " AS s (k" + key_columns(plan, "") + ", h, mh, mv, p, r) SELECT c.k" +
 	       key_columns(plan, "c.") + ", c.h, c.mh, c.mv, " + (plan.keep_payload ? "c.rec" : "NULL::pg_catalog.text") +
-	       ", u.r FROM unnest($1::pg_catalog.tid[], $2::pg_catalog.text[]) AS u(t, r) JOIN " + chg(plan) +
+	       ", u.r FROM unnest($1::pg_catalog.tid[], $2::pg_catalog.text[]) AS u(t, r) JOIN " + source(plan, held) +
 	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t ON CONFLICT (k) DO UPDATE SET h = excluded.h, s = NULL, mh = "
 	       "excluded.mh, "
 	       "mv = excluded.mv, p = excluded.p, r = coalesce(excluded.r, s.r), t = NULL";
 }
 
-std::string settle_skipped(const Plan &plan) {
+std::string settle_skipped(const Plan &plan, Held held) {
 	return "INSERT INTO " + snapshot(plan) + " AS s (k" + key_columns(plan, "") + ", h, s, mh, mv) SELECT c.k" +
-	       key_columns(plan, "c.") + ", c.h, 's', c.mh, c.mv FROM " + from_tids(plan) +
+	       key_columns(plan, "c.") + ", c.h, 's', c.mh, c.mv FROM " + from_tids(plan, held) +
 	       " ON CONFLICT (k) DO UPDATE SET h = excluded.h, s = 's', mh = excluded.mh, mv = excluded.mv, p = NULL, t = "
 	       "NULL";
 }
 
-std::string settle_removed(const Plan &plan) {
-	return "DELETE FROM " + snapshot(plan) + " s USING " + from_tids(plan) +
+std::string settle_removed(const Plan &plan, Held held) {
+	return "DELETE FROM " + snapshot(plan) + " s USING " + from_tids(plan, held) +
 	       " WHERE s.k OPERATOR(pg_catalog.=) c.k AND NOT c.former";
 }
 

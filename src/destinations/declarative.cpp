@@ -6,6 +6,7 @@
 #include "core/json_text.hpp"
 #include "core/retry.hpp"
 #include "destinations/http.hpp"
+#include "destinations/registry.hpp"
 #include "http/sign.hpp"
 #include "http/url.hpp"
 
@@ -34,7 +35,9 @@ constexpr Change all_changes[] = {Change::added, Change::changed, Change::remove
 
 Definition definition_of(const ClientSettings &settings) {
 	Definition definition;
-	if (settings.definition.is_null()) {
+	if (auto builtin = builtin_definition(settings.type); settings.definition.is_null() && !builtin.is_null()) {
+		definition = read_definition(settings.type, builtin);
+	} else if (settings.definition.is_null()) {
 		definition = http_definition(settings.destination, nlohmann::ordered_json(settings.config));
 	} else {
 		definition = read_definition(settings.type, nlohmann::ordered_json(settings.definition));

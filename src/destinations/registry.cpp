@@ -8,8 +8,20 @@
 
 namespace courier {
 
+// Each stands in a file of its own below builtin/.
+BuiltinType custom_type();
+BuiltinType salesforce_type();
+BuiltinType zendesk_type();
+
 std::vector<BuiltinType> builtin_types() {
-	return {{"http", http_description}};
+	return {{"http", http_description}, custom_type(), salesforce_type(), zendesk_type()};
+}
+
+nlohmann::ordered_json builtin_definition(std::string_view name) {
+	for (auto &type : builtin_types())
+		if (type.name == name && type.definition)
+			return type.definition();
+	return nullptr;
 }
 
 bool is_builtin(std::string_view name) {
@@ -26,6 +38,10 @@ std::unique_ptr<Client> make_client(const ClientSettings &settings) {
 			throw Error("55000", "destination \"" + settings.destination + "\" lacks the secret \"" + name + "\"", {},
 			            "SELECT courier.alter_destination('" + settings.destination + "', secrets => '{\"" + name +
 			                "\": {\"file\": \"...\"}}')");
+	if (settings.definition.is_null())
+		for (auto &type : builtin_types())
+			if (type.name == settings.type && type.make)
+				return type.make(settings);
 	return std::make_unique<DeclarativeClient>(std::move(definition), settings);
 }
 
@@ -43,7 +59,7 @@ http::TlsSettings tls_settings(const ClientSettings &settings) {
 std::string type_description(const std::string &name) {
 	for (auto &type : builtin_types())
 		if (type.name == name)
-			return type.describe().value("description", "");
+			return (type.definition ? type.definition() : type.describe()).value("description", "");
 	return {};
 }
 
@@ -89,7 +105,7 @@ nlohmann::ordered_json describe_type(const std::string &name, const nlohmann::or
 	if (json.is_null()) {
 		for (auto &type : builtin_types())
 			if (type.name == name)
-				return type.describe();
+				return type.definition ? describe_type(name, type.definition()) : type.describe();
 		throw Error("42704", "destination type \"" + name + "\" does not exist");
 	}
 	Definition definition = read_definition(name, json);

@@ -18,10 +18,16 @@ namespace courier {
 struct BuiltinType {
 	std::string_view name;
 	nlohmann::ordered_json (*describe)();
+	// Of a type whose client is a conversation: its definition, whose requests only say which operations there are, and
+	// the client. Null: the client is made from the destination's config (http).
+	nlohmann::ordered_json (*definition)() = nullptr;
+	std::unique_ptr<Client> (*make)(const ClientSettings &) = nullptr;
 };
 
 std::vector<BuiltinType> builtin_types();
 bool is_builtin(std::string_view name);
+// The definition of a built-in type that has one, else null.
+nlohmann::ordered_json builtin_definition(std::string_view name);
 
 // Throws Error where the settings cannot make a client (a secret that is missing, a base_url that is none).
 std::unique_ptr<Client> make_client(const ClientSettings &settings);

@@ -220,10 +220,11 @@ void check_destination(const std::string &name, const std::string &type, const J
 	settings.definition = nlohmann::json(definition_json);
 	settings.config = nlohmann::json(config);
 	Definition definition;
-	if (definition_json.is_null()) {
+	const Json described = definition_json.is_null() ? builtin_definition(type) : definition_json;
+	if (described.is_null()) {
 		definition = http_definition(name, config);
 	} else {
-		definition = read_definition(type, definition_json);
+		definition = read_definition(type, described);
 		check_keys(reader, definition.config, {"tls", "idempotency"});
 		if (reader.has("idempotency"))
 			read_idempotency(reader.at("idempotency"), definition.idempotency);
@@ -242,7 +243,7 @@ void check_destination(const std::string &name, const std::string &type, const J
 		scope.where = reader.place() + ": headers." + key;
 		TextTemplate(text, scope, Context::header);
 	}
-	if (definition_json.is_null())
+	if (described.is_null())
 		for (auto &[key, spec] : definition.requests)
 			RequestTemplate(spec, scope);
 	if (definition.test)

@@ -57,6 +57,15 @@ Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t 
 	return record;
 }
 
+Underway underway_from_page(const Rows &rows, std::size_t row) {
+	Underway underway;
+	underway.former = rows.get<bool>(row, 3);
+	underway.hash = rows.get<std::optional<Uuid>>(row, 4);
+	underway.origin = rows.get<std::int64_t>(row, 5);
+	underway.change = static_cast<Change>(rows.text(row, 1)[0]);
+	return underway;
+}
+
 ChangePages::ChangePages(const RunDefinition &run) : run_(run) {
 }
 
@@ -103,12 +112,7 @@ bool ChangePages::read() {
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		bytes += rows.get<std::int64_t>(row, 13);
 		after_ = rows.get<Tid>(row, 0);
-		Item item {record_from_page(run_, rows, row), {}};
-		item.underway.former = rows.get<bool>(row, 3);
-		item.underway.hash = rows.get<std::optional<Uuid>>(row, 4);
-		item.underway.origin = rows.get<std::int64_t>(row, 5);
-		item.underway.change = item.record.change;
-		items_.push_back(std::move(item));
+		items_.push_back({record_from_page(run_, rows, row), underway_from_page(rows, row)});
 	}
 	if (bytes < page_bytes)
 		after_ = Tid {below_, 0}; // the range was read to its end

@@ -33,6 +33,7 @@ private:
 
 // The record in a row of core/plan.hpp's page(), as it is sent.
 Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t row);
+Underway underway_from_page(const Rows &rows, std::size_t row);
 
 // For changed_fields_only: the members of `record` that are not in `accepted` or differ, and those named by `always`.
 std::string changed_members(const std::string &record, const std::string &accepted,

@@ -179,13 +179,16 @@ bool same_key_types(const PlanFormat &former, const Plan &plan) {
 }
 
 // The table is the owner's, so he could have done anything to it: what the run relies on is looked at before each use.
-void check_snapshot_table(const RunDefinition &run) {
-	Rows rows =
-	    spi_execute("SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
+Rows plain_table(const RunDefinition &run, const std::string &table) {
+	return spi_execute("SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
 	                " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)"
 	                " AND c.relowner = $2"
 	                " FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
-	                snapshot_table(run.sync_id), ObjectId {run.owner});
+	                table, ObjectId {run.owner});
+}
+
+void check_snapshot_table(const RunDefinition &run) {
+	Rows rows = plain_table(run, snapshot_table(run.sync_id));
 	if (rows.empty())
 		throw Error("42P01",
 		            "the snapshot of sync \"" + run.sync + "\" is gone: table " + snapshot_table(run.sync_id) +
@@ -208,6 +211,11 @@ void note_snapshot(const RunDefinition &run) {
 }
 
 } // namespace
+
+bool is_plain_table(const RunDefinition &run, const std::string &table) {
+	Rows rows = plain_table(run, table);
+	return !rows.empty() && rows.get<bool>(0, 0);
+}
 
 void make_snapshot(const RunDefinition &run) {
 	run_as_owner(run, create_snapshot(run.plan));

@@ -27,6 +27,9 @@ void ensure_snapshot(RunDefinition &run);
 // Just the table, empty.
 void make_snapshot(const RunDefinition &run);
 
+// A plain table of the sync's owner, without triggers, rules, row security and children. It must exist.
+bool is_plain_table(const RunDefinition &run, const std::string &table);
+
 void drop_scratch(const RunDefinition &run);
 
 } // namespace courier::pg

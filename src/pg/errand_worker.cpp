@@ -84,8 +84,17 @@ std::string test_destination(const std::string &name) {
 			return out.dump();
 		}
 	}
-	Answer answer = exchange(multi, client->test(now));
-	out["duration_us"] = answer.duration.count();
+	std::optional<Request> request = client->test(now);
+	Answer answer;
+	std::optional<Tested> tested;
+	for (int asked = 0; request && asked < 5; asked++) {
+		answer = exchange(multi, std::move(*request));
+		out["duration_us"] = answer.duration.count();
+		if (answer.transfer != Transfer::complete)
+			break;
+		tested = client->tested(answer, now);
+		request = tested && !tested->problem ? std::move(tested->next) : std::nullopt;
+	}
 	if (answer.transfer != Transfer::complete) {
 		out["message"] = storable(client->redact(answer.error), 1000);
 		return out.dump();
@@ -93,6 +102,11 @@ std::string test_destination(const std::string &name) {
 	out["http_status"] = answer.status;
 	bool refused = answer.status == 401 || answer.status == 403 || answer.status == 407;
 	out["ok"] = !refused && answer.status < 500;
+	if (tested && !refused && answer.status < 500) {
+		out["ok"] = !tested->problem;
+		out["message"] = storable(client->redact(tested->problem.value_or(tested->words)), 1000);
+		return out.dump();
+	}
 	out["message"] = refused ? "the credentials are refused: " + storable(client->redact(answer.body), 500)
 	                 : answer.status >= 500
 	                     ? "the destination answers with an error: " + storable(client->redact(answer.body), 500)

@@ -44,7 +44,7 @@ COURIER_FUNCTION(courier_builtin_destination_types) {
 	return enter_cpp([&] {
 		ResultSet rows(fcinfo);
 		for (auto &type : builtin_types())
-			rows.add({Param(type.name), Param(Jsonb {type.describe().dump()})});
+			rows.add({Param(type.name), Param(Jsonb {describe_type(std::string(type.name), nullptr).dump()})});
 		return (Datum)0;
 	});
 }

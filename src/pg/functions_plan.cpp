@@ -84,7 +84,8 @@ COURIER_FUNCTION(courier_preview_requests) {
 		std::vector<Record> records;
 		if (!run.is_baseline()) { // a baseline sends nothing
 			Subtransaction undo;
-			compare_model(run);
+			const Comparison found = compare_model(run);
+			client->expect(static_cast<std::uint64_t>(found.added + found.changed + found.removed));
 			UserContext context(run.as_owner());
 			Rows rows =
 			    spi_execute(page(run.plan), Tid {0, 0}, Tid {10000, 0}, std::int64_t {4 << 20}, run.origin_run_id);

@@ -4,6 +4,7 @@
 #include "pg/comparison.hpp"
 #include "pg/fault.hpp"
 #include "pg/housekeeping.hpp"
+#include "pg/jobs.hpp"
 #include "pg/run_queue.hpp"
 #include "pg/run_worker.hpp"
 #include "pg/secrets.hpp"
@@ -84,8 +85,9 @@ bool holds_rejected(const RunDefinition &run) {
 }
 
 void write_plan(const RunDefinition &run, const Comparison &found) {
-	spi_execute("UPDATE courier_internal.run SET rows_queried = $2, planned_added = $3, planned_changed = $4,"
-	            " planned_removed = $5, invalid = $6, held_removals = $7 WHERE run_id = $1",
+	spi_execute("UPDATE courier_internal.run SET rows_queried = $2, planned_added = planned_added + $3,"
+	            " planned_changed = planned_changed + $4, planned_removed = planned_removed + $5,"
+	            " invalid = $6, held_removals = $7 WHERE run_id = $1",
 	            run.run_id, found.rows, found.added, found.changed, found.removed, found.invalid, found.held_removals);
 }
 
@@ -95,7 +97,7 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 	{
 		Spi spi;
 		if (run && OidIsValid(run->owner))
-			drop_scratch(*run);
+			drop_scratch(*run), drop_idle_jobs_table(*run);
 		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
 		            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
 		            run_id, ending.snapshot_change);
@@ -143,8 +145,29 @@ void write_numbers_of_blocked(const RunDefinition &run, const Comparison &found)
 	transaction.commit();
 }
 
+// How a run ends that stopped sending before its last record.
+std::optional<Ending> stopped(const SendResult &sent) {
+	if (sent.failure)
+		return Ending {"failed",
+		               sent.failure->code,
+		               storable(sent.failure->message),
+		               storable(sent.failure->hint),
+		               sent.totals.snapshot_change,
+		               sent.failure->not_before};
+	if (sent.cancelled)
+		return Ending {"cancelled", "cancelled", "the run was cancelled; the next one goes on from there", std::nullopt,
+		               sent.totals.snapshot_change};
+	return std::nullopt;
+}
+
 Ending perform(RunDefinition &run, Client &client, const OperationMap &operations, const Claim &claim) {
 	Comparison found;
+	SendResult asked;
+	if (run.test.is_null()) { // a test of one record does not wait for what others have begun
+		asked = ask_open_jobs(run, operations, client);
+		if (auto ending = stopped(asked))
+			return *ending;
+	}
 	if (auto ending = plan_run(run, found)) {
 		write_numbers_of_blocked(run, found);
 		return *ending;
@@ -154,7 +177,8 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 		return {"failed", "lease_lost", "the run lost its lease: SQL of the model released session locks",
 		        "A model must not call pg_advisory_unlock_all()."};
 
-	Ending ending {"success", std::nullopt, std::nullopt, std::nullopt, found.snapshot_change};
+	Ending ending {"success", std::nullopt, std::nullopt, std::nullopt,
+	               found.snapshot_change + asked.totals.snapshot_change};
 	if (found.added + found.changed + found.removed > 0) {
 		{
 			Transaction transaction;
@@ -165,21 +189,11 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 			transaction.commit();
 		}
 		report_activity("sending", run.sync);
-		SendResult sent = send_changes(run, operations, client, found);
+		SendResult sent = send_changes(run, operations, client, found, asked.requests);
 		ending.snapshot_change += sent.totals.snapshot_change;
-		if (sent.failure) {
-			ending.status = "failed";
-			ending.code = sent.failure->code;
-			ending.error = storable(sent.failure->message);
-			ending.hint = storable(sent.failure->hint);
-			ending.not_before = sent.failure->not_before;
-			return ending;
-		}
-		if (sent.cancelled) {
-			ending.status = "cancelled";
-			ending.code = "cancelled";
-			ending.error = "the run was cancelled; the next one goes on from there";
-			return ending;
+		if (auto end = stopped(sent)) {
+			end->snapshot_change = ending.snapshot_change;
+			return *end;
 		}
 	}
 	Transaction transaction;

@@ -6,7 +6,9 @@
 #include "http/multi.hpp"
 #include "pg/change_pages.hpp"
 #include "pg/fault.hpp"
+#include "pg/hold_cancel.hpp"
 #include "pg/housekeeping.hpp"
+#include "pg/jobs.hpp"
 #include "pg/rate_gate.hpp"
 #include "pg/settings.hpp"
 
@@ -40,17 +42,6 @@ constexpr milliseconds settle_every {1000};
 double uniform() {
 	return pg_prng_double(&pg_global_prng_state);
 }
-
-// A cancel that arrives during a settlement is taken afterwards: the outcomes are known and must be written.
-class HoldCancel {
-public:
-	HoldCancel() : saved_(QueryCancelHoldoffCount) { QueryCancelHoldoffCount = saved_ + 1; }
-	~HoldCancel() { QueryCancelHoldoffCount = saved_; } // an error has set it to zero
-	HoldCancel(const HoldCancel &) = delete;
-
-private:
-	uint32 saved_;
-};
 
 auto utc_day() {
 	return std::chrono::floor<std::chrono::days>(system_clock::now());
@@ -90,6 +81,7 @@ DeliveryOptions delivery_options(const RunDefinition &run) {
 	out.timeout = run.options.timeout;
 	out.max_attempts = run.options.max_attempts;
 	out.max_wait = run.options.max_wait;
+	out.max_job_time = run.options.max_job_time;
 	out.max_rejected = run.options.max_rejected.share.value_or(1.0);
 	if (run.options.max_rejected.count)
 		out.max_rejected_count = *run.options.max_rejected.count;
@@ -121,65 +113,74 @@ void wait_for_something(const http::Multi &multi, milliseconds longest) {
 	});
 }
 
-} // namespace
+// The loop itself. `feed` fills the window of Delivery, and says end() when nothing is left.
+class SendLoop {
+public:
+	SendLoop(const RunDefinition &run, DeliveryOptions options, const OperationMap &operations, Client &client, Held held,
+	         std::uint64_t requests_before)
+	    : run_(run), multi_(multi_settings(run)), gate_(run.destination_id, run.options.requests_per_second),
+	      delivery_(std::move(options), operations, client, multi_, gate_, uniform), jobs_(run),
+	      settlement_(run, jobs_, held, requests_before) {
+		delivery_.keep_jobs(jobs_);
+	}
 
-SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
-                        const Comparison &planned) {
-	http::Multi multi(multi_settings(run));
-	TableRateGate gate(run.destination_id, run.options.requests_per_second);
-	Delivery delivery(delivery_options(run), operations, client, multi, gate, uniform);
-	Settlement settlement(run);
-	UnderwayRecords underway;
-	ChangePages pages(run);
-	std::vector<Settled> settled;
-	std::vector<Exchange> exchanges;
-	bool ended = false;
-	SendResult result;
+	template <typename Feed> SendResult run(Feed feed);
+	Delivery &delivery() { return delivery_; }
+	Settlement &settlement() { return settlement_; }
+	UnderwayRecords &underway() { return underway_; }
 
-	auto cancel = [&] {
-		result.cancelled = true;
-		delivery.cancel();
-	};
-	auto settle = [&] {
-		if (settled.empty() && exchanges.empty())
+private:
+	void settle() {
+		if (settled_.empty() && exchanges_.empty() && !jobs_.pending())
 			return;
 		HoldCancel hold;
-		settlement.settle(std::move(settled), std::move(exchanges), underway, delivery.requests());
-		settled.clear();
-		exchanges.clear();
-	};
-	auto take = [&] {
-		for (auto &one : delivery.take_settled())
-			settled.push_back(std::move(one));
-		for (auto &one : delivery.take_exchanges())
-			exchanges.push_back(std::move(one));
-	};
+		settlement_.settle(std::move(settled_), std::move(exchanges_), underway_, delivery_.requests());
+		settled_.clear();
+		exchanges_.clear();
+	}
+	void take() {
+		for (auto &one : delivery_.take_settled())
+			settled_.push_back(std::move(one));
+		for (auto &one : delivery_.take_exchanges())
+			exchanges_.push_back(std::move(one));
+	}
 
-	gate.refresh(steady_clock::now());
+	const RunDefinition &run_;
+	http::Multi multi_;
+	TableRateGate gate_;
+	Delivery delivery_;
+	TableJobStore jobs_;
+	Settlement settlement_;
+	UnderwayRecords underway_;
+	std::vector<Settled> settled_;
+	std::vector<Exchange> exchanges_;
+};
+
+template <typename Feed> SendResult SendLoop::run(Feed feed) {
+	SendResult result;
+	auto cancel = [&] {
+		result.cancelled = true;
+		delivery_.cancel();
+	};
+	gate_.refresh(steady_clock::now());
 	auto last_settled = steady_clock::now();
 	auto day = utc_day();
 	for (;;) {
 		try {
-			while (!ended && !result.cancelled && !delivery.failure() && delivery.wants_more()) {
-				if (auto record = pages.next(underway)) {
-					delivery.offer(std::move(*record));
-				} else {
-					delivery.end();
-					ended = true;
-				}
-			}
-			multi.on_activity();
-			delivery.step(steady_clock::now(), system_clock::now());
-			multi.on_activity(); // what was just started
+			if (!result.cancelled && !delivery_.failure())
+				feed();
+			multi_.on_activity();
+			delivery_.step(steady_clock::now(), system_clock::now());
+			multi_.on_activity(); // what was just started
 			take();
-			if (delivery.finished())
+			if (delivery_.finished())
 				break;
 
 			auto now = steady_clock::now();
-			if (settled.size() >= settle_records || now - last_settled >= settle_every) {
+			if (settled_.size() >= settle_records || now - last_settled >= settle_every) {
 				settle();
-				gate.refresh(now);
-				if (!result.cancelled && must_stop(run))
+				gate_.refresh(now);
+				if (!result.cancelled && must_stop(run_))
 					cancel();
 				if (auto today = utc_day(); today != day) {
 					ensure_partitions(); // a run may go on for days
@@ -189,20 +190,76 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 			}
 			milliseconds wait =
 			    std::max(milliseconds(0), std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
-			if (auto next = delivery.next_step())
+			if (auto next = delivery_.next_step())
 				wait = std::min(wait, std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*next - now)));
-			wait_for_something(multi, wait);
+			wait_for_something(multi_, wait);
 		} catch (const PgError &error) {
 			if (!error.is_cancel() || result.cancelled)
 				throw;
 			cancel();
 		}
 	}
+	take();
 	settle();
-	settlement.abort_rest(planned.added, planned.changed, planned.removed);
-	result.totals = settlement.totals();
-	result.failure = delivery.failure();
+	result.totals = settlement_.totals();
+	result.failure = delivery_.failure();
+	result.requests = delivery_.requests();
 	return result;
+}
+
+} // namespace
+
+SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
+                        const Comparison &planned, std::uint64_t requests_before) {
+	client.expect(static_cast<std::uint64_t>(planned.added + planned.changed + planned.removed));
+	SendLoop loop(run, delivery_options(run), operations, client, Held::by_run, requests_before);
+	ChangePages pages(run);
+	Delivery &delivery = loop.delivery();
+	bool ended = false;
+	SendResult result = loop.run([&] {
+		while (!ended && delivery.wants_more()) {
+			if (auto record = pages.next(loop.underway())) {
+				delivery.offer(std::move(*record));
+			} else {
+				delivery.end();
+				ended = true;
+			}
+		}
+	});
+	loop.settlement().abort_rest(planned.added, planned.changed, planned.removed);
+	result.totals = loop.settlement().totals();
+	return result;
+}
+
+SendResult ask_open_jobs(const RunDefinition &run, const OperationMap &operations, Client &client) {
+	const auto jobs = open_jobs(run);
+	if (jobs.empty())
+		return {};
+	// Whoever asks for everything to be sent, or for nothing to be, need not wait. A run that carries on with such a one
+	// after a crash does.
+	if (run.resync != "none" && run.origin_run_id == run.run_id) {
+		forget_jobs(run);
+		return {};
+	}
+	// They were kept beside the snapshot as it is now: the comparison, which may give it another form of key, comes later.
+	RunDefinition then = run;
+	if (run.former)
+		then.plan.key = run.former->key;
+	DeliveryOptions options = delivery_options(run);
+	options.resuming = true;
+	options.max_rejected = 1.0;
+	options.max_rejected_count.reset();
+	SendLoop loop(then, std::move(options), operations, client, Held::by_job, 0);
+	Delivery &delivery = loop.delivery();
+	std::size_t next = 0;
+	return loop.run([&] {
+		while (next < jobs.size() && delivery.wants_more()) {
+			auto &job = jobs[next++];
+			delivery.resume(job.operation, records_of_job(then, job.job, loop.underway()), job.job, job.state);
+		}
+		if (next == jobs.size() && delivery.wants_more())
+			delivery.end();
+	});
 }
 
 } // namespace courier::pg

@@ -11,11 +11,15 @@ struct SendResult {
 	Totals totals;
 	bool cancelled = false;
 	std::optional<Failure> failure;
+	std::uint64_t requests = 0;
 };
 
 // Sends what stands in the run's scratch and settles it. No transaction is open while a socket is; each page and each
 // settlement is a transaction of its own. Outside a transaction.
 SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
-                        const Comparison &planned);
+                        const Comparison &planned, std::uint64_t requests_before);
+
+// Before a run compares: what became of the jobs that former runs left at the destination. Settles it.
+SendResult ask_open_jobs(const RunDefinition &run, const OperationMap &operations, Client &client);
 
 } // namespace courier::pg

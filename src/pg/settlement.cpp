@@ -1,6 +1,7 @@
 #include "pg/settlement.hpp"
 
 #include "pg/fault.hpp"
+#include "pg/jobs.hpp"
 
 extern "C" {
 #include "mb/pg_wchar.h"
@@ -50,6 +51,10 @@ std::string storable(std::string_view text, std::size_t most) {
 void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
                         std::uint64_t requests) {
 	COURIER_FAULT("before_settle");
+	if (held_ == Held::by_job)
+		std::erase_if(settled, [&](const Settled &one) {
+			return one.outcome == Outcome::aborted && underway.erase(one.record.id) > 0;
+		});
 	Transaction transaction;
 	{
 		Spi spi;
@@ -57,9 +62,11 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 		write_rejected(settled, underway);
 		write_changes(settled, underway);
 		write_requests(exchanges);
-		write_counters(settled, underway, requests);
+		write_counters(settled, underway, requests_before_ + requests);
+		jobs_.write_ends();
 	}
 	transaction.commit();
+	jobs_.forget_ends();
 	COURIER_FAULT("after_settle");
 	for (auto &one : settled)
 		underway.erase(one.record.id);
@@ -87,11 +94,11 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 		return;
 	UserContext context(run_.as_owner(tid_settings()));
 	if (!accepted.empty())
-		spi_execute(settle_accepted(run_.plan), accepted, remote_ids);
+		spi_execute(settle_accepted(run_.plan, held_), accepted, remote_ids);
 	if (!skipped.empty())
-		spi_execute(settle_skipped(run_.plan), skipped);
+		spi_execute(settle_skipped(run_.plan, held_), skipped);
 	if (!removed.empty())
-		spi_execute(settle_removed(run_.plan), removed);
+		spi_execute(settle_removed(run_.plan, held_), removed);
 }
 
 void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
@@ -106,7 +113,7 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 		if (one.outcome == Outcome::aborted)
 			continue;
 		if (one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped) {
-			if (run_.plan.has_rejected)
+			if (run_.plan.has_rejected || held_ == Held::by_job)
 				done.push_back(record.key);
 			continue;
 		}
@@ -237,6 +244,14 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
 	            " aborted = aborted + $10, requests = $11 WHERE run_id = $1",
 	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped,
 	            unknown, aborted, static_cast<std::int64_t>(requests));
+	if (held_ == Held::by_job) {
+		std::int64_t planned[3] = {0, 0, 0};
+		for (auto &one : settled)
+			planned[index_of(underway.at(one.record.id).change)]++;
+		spi_execute("UPDATE courier_internal.run SET planned_added = planned_added + $2,"
+		            " planned_changed = planned_changed + $3, planned_removed = planned_removed + $4 WHERE run_id = $1",
+		            run_.run_id, planned[0], planned[1], planned[2]);
+	}
 }
 
 void Settlement::abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed) {

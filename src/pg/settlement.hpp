@@ -24,9 +24,14 @@ struct Totals {
 };
 
 // Writes outcomes: the snapshot moves (as the owner), rejected records, logs and counters follow, in one short transaction.
+class TableJobStore;
+
 class Settlement {
 public:
-	explicit Settlement(const RunDefinition &run) : run_(run) {}
+	// `held`: whose TIDs the records' ids are. By a job: of a former run; what is aborted then is nobody's outcome, because it
+	// is compared again, and what is settled counts as planned. `requests_before`: what the run sent with another Delivery.
+	Settlement(const RunDefinition &run, TableJobStore &jobs, Held held, std::uint64_t requests_before = 0)
+	    : run_(run), jobs_(jobs), held_(held), requests_before_(requests_before) {}
 
 	// Takes the records out of `underway`.
 	void settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
@@ -45,6 +50,9 @@ private:
 	void write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway, std::uint64_t requests);
 
 	const RunDefinition &run_;
+	TableJobStore &jobs_;
+	Held held_;
+	std::uint64_t requests_before_;
 	Totals totals_;
 	std::int64_t written_[3] = {0, 0, 0};
 };

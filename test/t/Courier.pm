@@ -34,11 +34,12 @@ sub new_node
 
 sub start_receiver
 {
+	my ($program) = @_;
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/port';
 	$receiver_pid = fork // die "fork: $!";
 	if (!$receiver_pid)
 	{
-		exec 'python3', '-B', "$ENV{PG_COURIER_TEST}/e2e/receiver.py", $file or die "exec: $!";
+		exec 'python3', '-B', "$ENV{PG_COURIER_TEST}/e2e/" . ($program // 'receiver.py'), $file or die "exec: $!";
 	}
 	until_true('the receiver', sub { -s $file });
 	chomp(my $port = slurp_file($file));

@@ -120,7 +120,7 @@ TEST(Options, AnUnknownKeyIsAnErrorThatListsTheKeys) {
 	EXPECT_EQ(error.message, "there is no option \"batchsize\"");
 	EXPECT_EQ(error.detail,
 	          "Options are batch_size, concurrency, rate_limit, timeout, max_attempts, changed_fields_only, "
-	          "max_removed, max_changes, max_rejected, max_wait, null_keys, remember, time_zone, log_requests, "
+	          "max_removed, max_changes, max_rejected, max_wait, max_job_time, null_keys, remember, time_zone, log_requests, "
 	          "log_records, retention, workers, stop_on, window, jitter.");
 	EXPECT_EQ(error.hint, "Did you mean \"batch_size\"?");
 	EXPECT_EQ(error_of(R"({"base_url": "x"})").hint, "Settings of the destination belong in config.");
@@ -135,7 +135,7 @@ TEST(Options, MustBeAnObject) {
 
 TEST(Options, EveryValueOfTheWrongTypeIsAnError) {
 	for (const char *key : {"batch_size", "concurrency", "rate_limit", "timeout", "max_attempts", "changed_fields_only",
-	                        "max_removed", "max_changes", "max_rejected", "max_wait", "null_keys", "remember",
+	                        "max_removed", "max_changes", "max_rejected", "max_wait", "max_job_time", "null_keys", "remember",
 	                        "time_zone", "log_requests", "log_records", "retention", "workers", "stop_on"})
 		for (const char *value : {"[]", "{}", "-1", "\"\"", "\"%\""}) {
 			if (std::string(key) == "time_zone" && value == std::string("\"%\""))
