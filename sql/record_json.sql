@@ -89,7 +89,7 @@ SELECT courier_internal.record_json('{a,NULL}', NULL, ROW(1, 2));
 ROLLBACK TO s;
 
 -- Keys as text
-SELECT courier_internal.key_text(ROW(42)) AS "integer", courier_internal.key_text(ROW('a "b"'::text)) AS "text", courier_internal.key_text(ROW('5A7B2C1E-0000-4000-8000-000000000001'::uuid)) AS uuid, courier_internal.key_text(ROW(NULL::text)) IS NULL AS "null";
-SELECT courier_internal.key_text(ROW(1.50)) AS "numeric", courier_internal.key_text(ROW('2024-02-29 12:34:56+02'::timestamptz)) AS timestamptz, courier_internal.key_text(ROW('\x00ff'::bytea)) AS bytea, courier_internal.key_text(ROW(true)) AS bool, courier_internal.key_text(ROW('NaN'::float8)) AS nan;
-SELECT courier_internal.key_text(ROW(1, 'a "b"'::text, NULL::text, '2024-02-29'::date)) AS several, courier_internal.key_text(ROW('{1,2}'::integer[])) AS list;
+SELECT courier_internal.key_text(42) AS "integer", courier_internal.key_text('a "b"'::text) AS "text", courier_internal.key_text('5A7B2C1E-0000-4000-8000-000000000001'::uuid) AS uuid, courier_internal.key_text(NULL::text) IS NULL AS "null";
+SELECT courier_internal.key_text(1.50) AS "numeric", courier_internal.key_text('2024-02-29 12:34:56+02'::timestamptz) AS timestamptz, courier_internal.key_text('\x00ff'::bytea) AS bytea, courier_internal.key_text(true) AS bool, courier_internal.key_text('NaN'::float8) AS nan;
+SELECT courier_internal.key_text(1, 'a "b"'::text, NULL::text, '2024-02-29'::date) AS several, courier_internal.key_text('{1,2}'::integer[]) AS list;
 ROLLBACK;

@@ -33,9 +33,14 @@ CREATE FUNCTION courier_internal.record_json(fields text[], omit_null boolean[],
 COMMENT ON FUNCTION courier_internal.record_json(text[], boolean[], record) IS
 'The record as a JSON object, as destinations get it. fields: a name per column, dots nest; omit_null: a flag per column that leaves the field out where it is NULL (NULL: none). No setting of the session shapes it, except lc_monetary';
 
-CREATE FUNCTION courier_internal.key_text(record record) RETURNS text
+CREATE FUNCTION courier_internal.values_json(fields text[], omit_null boolean[], VARIADIC "any") RETURNS json
+    LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'courier_values_json';
+COMMENT ON FUNCTION courier_internal.values_json(text[], boolean[], "any") IS
+'record_json of the values one by one, at most 98 of them';
+
+CREATE FUNCTION courier_internal.key_text(VARIADIC "any") RETURNS text
     LANGUAGE c STABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'courier_key_text';
-COMMENT ON FUNCTION courier_internal.key_text(record) IS
+COMMENT ON FUNCTION courier_internal.key_text("any") IS
 'A primary key as canonical text: one column as JSON writes it, without quotes (NULL: NULL); several as a JSON array without spaces';
 
 CREATE FUNCTION courier_internal.query_as(role oid, search_path text, time_zone text, query text) RETURNS SETOF text
@@ -66,6 +71,6 @@ REVOKE EXECUTE ON FUNCTION
     courier_internal.analyze_mapping(oid, text, regclass, text, text[], text[])
     FROM PUBLIC;
 
-CREATE FUNCTION courier_internal.key_json(columns text[], record record) RETURNS json
+CREATE FUNCTION courier_internal.key_json(columns text[], VARIADIC "any") RETURNS json
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'courier_key_json';
-COMMENT ON FUNCTION courier_internal.key_json(text[], record) IS 'The primary key as a JSON object. Names are names: dots in them do not nest';
+COMMENT ON FUNCTION courier_internal.key_json(text[], "any") IS 'The primary key as a JSON object. Names are names: dots in them do not nest';

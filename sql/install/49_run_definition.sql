@@ -15,7 +15,11 @@ CREATE FUNCTION courier_internal.definition_parts(sync_id integer,
                'destination_id', d.destination_id, 'name', d.name, 'type', d.type, 'definition', t.definition,
                'config', d.config, 'secrets', d.secrets, 'owner', d.owner),
            pg_catalog.json_build_object(
-               'snapshot_records', COALESCE(st.snapshot_records, 0), 'last_run_id', st.last_run_id, 'blocked_run_id', st.blocked_run_id,
+               'snapshot_records', COALESCE(st.snapshot_records, 0),
+               -- A run that added nearly everything was a first one, and says nothing of the next.
+               'last_changes', COALESCE((SELECT CASE WHEN r.planned_added < 0.9 * r.rows_queried THEN r.planned_added + r.planned_changed + r.planned_removed END
+                                           FROM courier_internal.run r WHERE r.run_id = st.last_run_id), 0),
+               'last_run_id', st.last_run_id, 'blocked_run_id', st.blocked_run_id,
                'not_before', st.not_before)
       FROM courier_internal.sync s
       JOIN courier_internal.model m ON m.model_id = s.model_id

@@ -37,5 +37,6 @@ $$;
 
 -- A run evaluates these as the sync's owner. They are functions of their arguments alone.
 GRANT USAGE ON SCHEMA courier_internal TO PUBLIC;
-GRANT EXECUTE ON FUNCTION courier_internal.record_json(text[], boolean[], record), courier_internal.key_json(text[], record),
-    courier_internal.key_text(record) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION courier_internal.record_json(text[], boolean[], record), courier_internal.values_json(text[], boolean[], "any"), courier_internal.key_json(text[], "any"),
+    courier_internal.key_text("any"), courier_internal.bucket_sums("any", uuid, integer), courier_internal.differing_buckets(bytea, bytea),
+    courier_internal.in_buckets("any", bytea) TO PUBLIC;

@@ -179,6 +179,8 @@ std::string stage(const Plan &plan) {
 	std::string out = "CREATE UNLOGGED TABLE " + cur(plan) + " AS SELECT " + columns + " FROM " + model(plan);
 	if (!plan.only_key.empty())
 		out += " WHERE " + only_key_condition(plan, model_key(plan));
+	else if (plan.narrow && plan.narrow_stage)
+		out += " WHERE " + in_narrowing(*plan.narrow, model_k(plan));
 	return out;
 }
 
@@ -209,9 +211,12 @@ std::string compare(const Plan &plan) {
 	if (!plan.only_key.empty())
 		return create + "SELECT m.k, " + (plan.only_added ? std::string("'a'::\"char\" AS op") : op) + " FROM " +
 		       cur(plan) + " m LEFT JOIN " + snapshot(plan) + " s ON m.k = s.k WHERE m.k IS NOT NULL" + valid;
+	auto narrowed = [&](const std::string &table) {
+		return plan.narrow ? "(SELECT * FROM " + table + " WHERE " + in_narrowing(*plan.narrow, "k") + ")" : table;
+	};
 	// The join operator is the key type's own equality, as in the snapshot's primary key; key types are built-in ones here.
-	return create + "SELECT coalesce(m.k, s.k) AS k, " + op + " FROM " + cur(plan) + " m FULL JOIN " + snapshot(plan) +
-	       " s ON m.k OPERATOR(pg_catalog.=) s.k WHERE CASE WHEN s.k IS NULL THEN m.k IS NOT NULL" + valid +
+	return create + "SELECT coalesce(m.k, s.k) AS k, " + op + " FROM " + narrowed(cur(plan)) + " m FULL JOIN " +
+	       narrowed(snapshot(plan)) + " s ON m.k OPERATOR(pg_catalog.=) s.k WHERE CASE WHEN s.k IS NULL THEN m.k IS NOT NULL" + valid +
 	       " WHEN m.k IS NULL THEN s.s IS NULL OR s.s OPERATOR(pg_catalog.<>) 'l' ELSE (" + changed + ")" + valid +
 	       " END";
 }
@@ -244,7 +249,10 @@ std::string insert_changes(const Plan &plan, const std::string &rows) {
 
 } // namespace
 
-std::string build_changes(const Plan &plan) {
+namespace {
+
+// What chg keeps of a row of the model; rec_changed is the record without the fields that are sent on creation alone.
+std::string change_columns(const Plan &plan, bool rec_changed) {
 	auto values = model_key(plan);
 	std::string columns = model_k(plan) + " AS k";
 	if (plan.key_form() == KeyForm::folded)
@@ -254,16 +262,23 @@ std::string build_changes(const Plan &plan) {
 	columns += plan.keep_match() ? ", " + match_hash(plan) + " AS mh, " + match_json(plan) + " AS mv"
 	                             : ", NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv";
 	columns += ", " + key_text(values) + " AS key, " + key_json(plan.key, values) + " AS pk";
+	columns += ", " + payload(plan, true) + " AS rec";
+	if (rec_changed)
+		columns += ", " + payload(plan, false) + " AS rec_changed";
+	return columns;
+}
+
+} // namespace
+
+std::string build_changes(const Plan &plan) {
 	bool insert_only =
 	    std::any_of(plan.fields.begin(), plan.fields.end(), [](const PlanField &f) { return f.insert_only; });
-	columns += ", " + payload(plan, true) + " AS rec";
-	if (insert_only)
-		columns += ", " + payload(plan, false) + " AS rec_changed";
 	std::string rec =
 	    insert_only ? "CASE WHEN d.op OPERATOR(pg_catalog.=) 'a' THEN m.rec ELSE m.rec_changed END AS rec" : "m.rec";
 	return insert_changes(plan, "SELECT m.k" + key_columns(plan, "m.") +
 	                                ", d.op, false AS former, m.h, m.mh, m.mv, m.key, m.pk, " + rec + " FROM " +
-	                                dif(plan) + " d JOIN (SELECT " + columns + " FROM " + model(plan) +
+	                                dif(plan) + " d JOIN (SELECT " + change_columns(plan, insert_only) + " FROM " +
+	                                model(plan) +
 	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op OPERATOR(pg_catalog.<>) 'r'");
 }
 
@@ -328,6 +343,17 @@ std::string removal_rows(const Plan &plan, bool former, const std::string &condi
 }
 
 } // namespace
+
+std::string build_first(const Plan &plan) {
+	std::string unusable = null_key(plan);
+	if (plan.check_match())
+		unusable += " OR " + match_missing(plan);
+	return insert_changes(plan, "SELECT m.k" + key_columns(plan, "m.") +
+	                                ", 'a'::\"char\" AS op, false AS former, m.h, m.mh, m.mv, m.key, m.pk, m.rec FROM "
+	                                "(SELECT " +
+	                                change_columns(plan, false) + " FROM " + model(plan) + " WHERE NOT (" + unusable +
+	                                ")) m");
+}
 
 std::string build_removals(const Plan &plan) {
 	return insert_changes(plan, removal_rows(plan, false, "d.op OPERATOR(pg_catalog.=) 'r' AND m.s IS NULL"));

@@ -47,6 +47,11 @@ struct PlanFormat {
 
 enum class KeyForm { plain, folded };
 
+// The buckets of keys in which model and snapshot differ (plan_buckets.cpp), a bit each, in hexadecimal; "": in none.
+struct Narrowing {
+	std::string bits;
+};
+
 struct Plan {
 	int sync_id = 0;
 	std::int64_t run_id = 0;
@@ -71,6 +76,10 @@ struct Plan {
 	bool only_removed = false;        // ... told as removed
 	bool only_added = false;          // ... told as added
 
+	bool plain_scan = false; // the model is one table and cheap to read again
+	std::optional<Narrowing> narrow; // only these keys are compared
+	bool narrow_stage = false;       // ... and no other rows are staged
+
 	KeyForm key_form() const;
 	bool keep_match() const;  // the match fields are not the key itself: their accepted values are kept
 	bool check_match() const; // a match value may be missing
@@ -91,11 +100,24 @@ std::string create_snapshot(const Plan &plan);
 // The statements that carry a snapshot over when the key columns have the same names and other types.
 std::vector<std::string> convert_snapshot(const Plan &plan, const std::vector<PlanKey> &former);
 std::string stage(const Plan &plan);           // makes cur
+// Where model and snapshot differ; see plan_buckets.cpp.
+int wanted_buckets(const Plan &plan, std::int64_t records, std::int64_t expected_changes); // 0: do not ask
+bool may_sum_model(const Plan &plan);
+// One row: the differing buckets' bits (NULL: none), how many, and rows, NULL keys, missing match values.
+std::string sums(const Plan &plan, bool of_model, int buckets);
+std::optional<Narrowing> narrowing(const std::string &bits, std::int64_t differing, int buckets);
+std::string in_narrowing(const Narrowing &narrowing, const std::string &key);
+
 std::string create_rejected(const Plan &plan); // makes rej, empty
 std::string compare(const Plan &plan);         // makes dif
 std::string create_changes(const Plan &plan);  // makes chg and inv, empty
 std::string
 build_changes(const Plan &plan); // added and changed, with payloads; as many rows as dif has, or keys are not unique
+// Of an empty snapshot, where every row is added: the model is read once, nothing is staged or compared.
+std::string build_first(const Plan &plan);
+std::string count_model(const Plan &plan);               // rows, NULL keys, missing match values
+std::string count_copies(const Plan &plan);              // rows of chg beyond one of a key
+std::vector<std::string> find_copies(const Plan &plan); // makes dif and cur of them
 std::string build_removals(const Plan &plan);
 
 // Rows that cannot be used. Each returns or removes; inv keeps reason, key, pk, copies.

@@ -13,6 +13,14 @@ std::string count_rows(const Plan &plan) {
 	       cur(plan);
 }
 
+// The same of a model that is not staged.
+std::string count_model(const Plan &plan) {
+	std::string missing = plan.check_match() ? match_missing(plan) : "false";
+	return "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE nk), pg_catalog.count(*) FILTER (WHERE NOT nk "
+	       "AND nm) FROM (SELECT " +
+	       null_key(plan) + " AS nk, (" + missing + ") AS nm FROM " + model(plan) + ") m";
+}
+
 std::string note_shared_matches(const Plan &plan) {
 	auto values = model_key(plan);
 	return "INSERT INTO " + inv(plan) + " SELECT 'duplicate_match', m.key, m.pk, 1 FROM (SELECT " + match_hash(plan) +
@@ -24,6 +32,20 @@ std::string drop_shared_matches(const Plan &plan) {
 	return "DELETE FROM " + dif(plan) + " d USING " + cur(plan) +
 	       " c WHERE c.k OPERATOR(pg_catalog.=) d.k AND d.op OPERATOR(pg_catalog.<>) 'r' AND c.mh IN (" +
 	       shared_matches(plan) + ")";
+}
+
+std::string count_copies(const Plan &plan) {
+	return "SELECT pg_catalog.count(*) OPERATOR(pg_catalog.-) pg_catalog.count(DISTINCT k) FROM " + chg(plan);
+}
+
+// What note_duplicates looks at, after build_first.
+std::vector<std::string> find_copies(const Plan &plan) {
+	return {
+	    "CREATE UNLOGGED TABLE " + dif(plan) + " AS SELECT k, 'a'::\"char\" AS op FROM " + chg(plan) +
+	        " GROUP BY k HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1",
+	    "CREATE UNLOGGED TABLE " + cur(plan) + " AS SELECT c.k FROM " + chg(plan) + " c JOIN " + dif(plan) +
+	        " d ON d.k OPERATOR(pg_catalog.=) c.k",
+	};
 }
 
 std::string note_duplicates(const Plan &plan) {

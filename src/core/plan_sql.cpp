@@ -86,12 +86,15 @@ std::string record_json(const std::vector<JsonField> &fields) {
 	if (fields.empty())
 		return "'{}'::pg_catalog.json";
 	bool omit = std::any_of(fields.begin(), fields.end(), [](const JsonField &f) { return f.omit_null; });
-	return "courier_internal.record_json(ARRAY[" +
+	// A function has at most 100 arguments.
+	bool one_by_one = fields.size() <= 98;
+	return std::string("courier_internal.") + (one_by_one ? "values_json" : "record_json") + "(ARRAY[" +
 	       join(fields, ", ", [](const JsonField &f) { return quote_literal(f.name); }) + "]::pg_catalog.text[], " +
 	       (omit
 	            ? "ARRAY[" + join(fields, ", ", [](const JsonField &f) { return f.omit_null ? "true" : "false"; }) + "]"
 	            : std::string("NULL")) +
-	       "::pg_catalog.bool[], ROW(" + join(fields, ", ", [](const JsonField &f) { return f.value; }) + "))";
+	       "::pg_catalog.bool[], " + (one_by_one ? "" : "ROW(") +
+	       join(fields, ", ", [](const JsonField &f) { return f.value; }) + (one_by_one ? ")" : "))");
 }
 
 std::string key_json(const std::vector<PlanKey> &key, const std::vector<std::string> &values) {
@@ -105,12 +108,12 @@ std::string key_json(const std::vector<PlanKey> &key, const std::vector<std::str
 			                  names.push_back(column.name);
 		                  return names;
 	                  }()) +
-	                  ", ROW(" + join(fields, ", ", [](const JsonField &f) { return f.value; }) + "))";
+	                  ", " + join(fields, ", ", [](const JsonField &f) { return f.value; }) + ")";
 	return out + "::pg_catalog.text";
 }
 
 std::string key_text(const std::vector<std::string> &values) {
-	return "courier_internal.key_text(ROW(" + join(values, ", ", [](const std::string &v) { return v; }) + "))";
+	return "courier_internal.key_text(" + join(values, ", ", [](const std::string &v) { return v; }) + ")";
 }
 
 std::vector<const PlanField *> match_fields(const Plan &plan) {
@@ -134,6 +137,10 @@ std::vector<std::string> model_key(const Plan &plan) {
 	for (auto &key : plan.key)
 		out.push_back(plan.alias + "." + quote_identifier(key.name));
 	return out;
+}
+
+std::string null_key(const Plan &plan) {
+	return "(" + join(model_key(plan), " OR ", [](const std::string &value) { return value + " IS NULL"; }) + ")";
 }
 
 std::string folded(const Plan &plan, const std::vector<std::string> &values) {

@@ -44,6 +44,7 @@ std::string key_text(const std::vector<std::string> &values);
 // The key: its columns in the model, its columns in a snapshot or chg row, and what they fold to.
 std::vector<std::string> model_key(const Plan &plan);
 std::vector<std::string> stored_key(const Plan &plan, const std::string &row);
+std::string null_key(const Plan &plan); // a condition over the model
 std::string folded(const Plan &plan, const std::vector<std::string> &values);
 std::string model_k(const Plan &plan);
 std::string k_type(const Plan &plan);

@@ -109,11 +109,39 @@ struct RowCounts {
 	std::int64_t rows = 0, null_keys = 0, null_matches = 0;
 };
 
+RowCounts row_counts(const Rows &rows, int first = 0) {
+	return {rows.get<std::int64_t>(0, first), rows.get<std::int64_t>(0, first + 1),
+	        rows.get<std::int64_t>(0, first + 2)};
+}
+
 RowCounts stage_model(const RunDefinition &run) {
 	run_as_owner(run, stage(run.plan));
 	UserContext context(run.as_owner());
-	Rows rows = spi_execute(count_rows(run.plan));
-	return {rows.get<std::int64_t>(0, 0), rows.get<std::int64_t>(0, 1), rows.get<std::int64_t>(0, 2)};
+	return row_counts(spi_execute(count_rows(run.plan)));
+}
+
+// Finds the buckets that differ, in the model or in what is staged of it, and counts the rows on the way.
+RowCounts narrow(RunDefinition &run, bool of_model, int buckets) {
+	UserContext context(run.as_owner());
+	Rows rows = spi_execute(sums(run.plan, of_model, buckets));
+	run.plan.narrow = narrowing(rows.get<std::optional<std::string>>(0, 0).value_or(""),
+	                            rows.get<std::optional<std::int64_t>>(0, 1).value_or(0), buckets);
+	run.plan.narrow_stage = of_model;
+	return row_counts(rows, 2);
+}
+
+// Stages what has to be compared.
+RowCounts stage_differences(RunDefinition &run) {
+	int buckets = wanted_buckets(run.plan, run.snapshot_records, run.last_changes);
+	if (buckets == 0)
+		return stage_model(run);
+	bool of_model = may_sum_model(run.plan);
+	if (!of_model)
+		run_as_owner(run, stage(run.plan));
+	RowCounts counts = narrow(run, of_model, buckets);
+	if (of_model)
+		run_as_owner(run, stage(run.plan));
+	return counts;
 }
 
 void note_unusable(const RunDefinition &run, const RowCounts &counts, Comparison &result) {
@@ -260,12 +288,57 @@ void ensure_snapshot(RunDefinition &run) {
 	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
 }
 
-Comparison compare_model(RunDefinition &run) {
+namespace {
+
+// Copies of a key in chg are all invalid.
+void drop_copies(const RunDefinition &run, Comparison &result) {
+	run_as_owner(run, note_duplicates(run.plan));
+	{
+		UserContext context(run.as_owner());
+		result.invalid += spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
+		                              scratch_table(run.plan, "inv") +
+		                              " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
+		                      .get<std::int64_t>(0, 0);
+	}
+	run_as_owner(run, drop_duplicates(run.plan));
+}
+
+// Against an empty snapshot there is nothing to compare: every row is added.
+bool is_all_new(const RunDefinition &run) {
+	const Plan &plan = run.plan;
+	if (plan.keep_match() || plan.former || !plan.only_key.empty() || run.snapshot_records > 0)
+		return false;
+	UserContext context(run.as_owner());
+	return spi_execute("SELECT FROM " + snapshot_table(run.sync_id) + " LIMIT 1").processed() == 0;
+}
+
+void add_all(RunDefinition &run, Comparison &result) {
+	const Plan &plan = run.plan;
+	RowCounts counts;
+	{
+		UserContext context(run.as_owner());
+		counts = row_counts(spi_execute(count_model(plan)));
+	}
+	COURIER_FAULT("staged");
+	run_as_owner(run, create_changes(plan));
+	note_unusable(run, counts, result);
+	run_as_owner(run, build_first(plan));
+	COURIER_FAULT("compared");
+	std::int64_t copies;
+	{
+		UserContext context(run.as_owner(merge_settings()));
+		copies = spi_execute(count_copies(plan)).get<std::int64_t>(0, 0);
+	}
+	if (copies == 0)
+		return;
+	for (auto &statement : find_copies(plan))
+		run_as_owner(run, statement);
+	drop_copies(run, result);
+}
+
+void find_changes(RunDefinition &run, Comparison &result) {
 	Plan &plan = run.plan;
-	Comparison result;
-	ensure_snapshot(run);
-	copy_rejected(run);
-	RowCounts counts = stage_model(run);
+	RowCounts counts = stage_differences(run);
 	COURIER_FAULT("staged");
 	if (plan.former && !plan.former_lost)
 		run_as_owner(run, adopt_hashes(plan));
@@ -289,17 +362,8 @@ Comparison compare_model(RunDefinition &run) {
 		wanted = rows.get<std::int64_t>(0, 0);
 		gone = rows.get<std::int64_t>(0, 1);
 	}
-	if (wanted > 0 && run_as_owner(run, build_changes(plan)) != wanted) {
-		run_as_owner(run, note_duplicates(plan));
-		{
-			UserContext context(run.as_owner());
-			result.invalid +=
-			    spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
-			                scratch_table(run.plan, "inv") + " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
-			        .get<std::int64_t>(0, 0);
-		}
-		run_as_owner(run, drop_duplicates(plan));
-	}
+	if (wanted > 0 && run_as_owner(run, build_changes(plan)) != wanted)
+		drop_copies(run, result);
 	if (plan.rename_by_removal && wanted > 0) {
 		run_as_owner(run, add_rename_removals(plan));
 		run_as_owner(run, mark_renamed(plan));
@@ -327,6 +391,19 @@ Comparison compare_model(RunDefinition &run) {
 	}
 	if (plan.former && plan.keep_match() && plan.former->match != format_of(plan).match)
 		run_as_owner(run, adopt_matches(plan));
+}
+
+} // namespace
+
+Comparison compare_model(RunDefinition &run) {
+	Plan &plan = run.plan;
+	Comparison result;
+	ensure_snapshot(run);
+	copy_rejected(run);
+	if (is_all_new(run))
+		add_all(run, result);
+	else
+		find_changes(run, result);
 	{
 		UserContext context(run.as_owner());
 		Rows rows = spi_execute(count_changes(plan));

@@ -69,6 +69,15 @@ Plan *make_plan(Oid declared_type, MemoryContext memory) {
 	case JSONBOID:
 		plan->kind = Kind::jsonb;
 		return plan;
+	case UUIDOID:
+	case NAMEOID:
+	case OIDOID:
+	case INETOID:
+	case CIDROID:
+	case MACADDROID:
+	case MACADDR8OID:
+		plan->kind = Kind::plain_output;
+		break;
 	case INT2VECTOROID:
 	case OIDVECTOROID:
 		plan->kind = Kind::output;
@@ -370,6 +379,11 @@ void write_value(StringInfo out, Plan &plan, Datum value, bool quoted) {
 		check_stack_depth();
 		write_composite(out, plan, value);
 		return;
+	case Kind::plain_output: {
+		const char *text = OutputFunctionCall(&plan.output, value);
+		write_string(out, text, std::strlen(text), quoted);
+		return;
+	}
 	case Kind::output: {
 		const char *text = pinned_output(&plan.output, value);
 		write_string(out, text, std::strlen(text), quoted);

@@ -31,7 +31,8 @@ enum class Kind : unsigned char {
 	jsonb,
 	array,
 	composite,
-	output, // the text of the type's output function
+	plain_output, // the text of the type's output function, which no setting shapes
+	output,       // ... under pinned settings
 };
 
 // How to write a type; made once per call site.

@@ -1,6 +1,7 @@
-// Records as JSON text: courier_internal.record_json and courier_internal.key_text.
+// Records as JSON text: courier_internal.record_json and values_json, key_text and key_json.
 //
-// record_json gets the destination's field names apart from the record, because they need not fit into an identifier
+// values_json gets the values one by one, which spares making a record of them only to take it apart again; record_json is
+// for more of them than a function can have arguments. Both get the destination's field names apart from the record, because they need not fit into an identifier
 // (63 bytes), and because dotted names nest. The names are turned into steps (open an object, write field i, close it)
 // once per call site; a row only walks them. Fields keep their order; an object stands where its first field stands.
 //
@@ -26,7 +27,8 @@ struct Step {
 };
 
 struct CallSite {
-	json::Plan *record;
+	json::Plan *record;   // of record_json
+	json::Plan **plans;   // of the others, one an argument
 	MemoryContext memory;      // of everything below; reset when the fields change
 	bytea *fields, *omit_null; // what the steps were made from
 	Step *steps;
@@ -42,15 +44,13 @@ struct Node {
 	Node *first, *last, *next;
 };
 
-int *live_columns(const json::Plan &plan, int &count) {
-	auto *columns = static_cast<int *>(palloc(plan.fields * sizeof(int) + 1));
-	count = 0;
-	for (int i = 0; i < plan.fields; i++) {
-		if (plan.field_plans[i])
-			columns[count++] = i;
-	}
-	return columns;
-}
+// The values to write, from arguments or from a record.
+struct Row {
+	int count;
+	json::Plan **plans;
+	Datum *values;
+	bool *nulls;
+};
 
 Node *child(Node &parent, const char *name, int length) {
 	for (Node *node = parent.first; node; node = node->next) {
@@ -188,17 +188,64 @@ void prepare(CallSite &site, FunctionCallInfo fcinfo) {
 	MemoryContextSwitchTo(caller);
 }
 
-CallSite &call_site(FunctionCallInfo fcinfo, int record_argument) {
+template <class Prepare> CallSite &call_site(FunctionCallInfo fcinfo, Prepare prepare_types) {
 	auto *site = static_cast<CallSite *>(fcinfo->flinfo->fn_extra);
 	if (!site) {
-		MemoryContext memory = fcinfo->flinfo->fn_mcxt;
-		site = static_cast<CallSite *>(MemoryContextAllocZero(memory, sizeof(CallSite)));
-		Oid type = get_fn_expr_argtype(fcinfo->flinfo, record_argument);
-		site->record = json::make_plan(OidIsValid(type) ? type : RECORDOID, memory);
+		site = static_cast<CallSite *>(MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(CallSite)));
+		prepare_types(*site, fcinfo->flinfo->fn_mcxt);
 		fcinfo->flinfo->fn_extra = site;
 	}
 	return *site;
 }
+
+CallSite &record_site(FunctionCallInfo fcinfo, int argument) {
+	return call_site(fcinfo, [&](CallSite &site, MemoryContext memory) {
+		Oid type = get_fn_expr_argtype(fcinfo->flinfo, argument);
+		site.record = json::make_plan(OidIsValid(type) ? type : RECORDOID, memory);
+	});
+}
+
+CallSite &values_site(FunctionCallInfo fcinfo, int first) {
+	return call_site(fcinfo, [&](CallSite &site, MemoryContext memory) {
+		if (get_fn_expr_variadic(fcinfo->flinfo))
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("VARIADIC with an array is not supported")));
+		site.plans = static_cast<json::Plan **>(MemoryContextAlloc(memory, PG_NARGS() * sizeof(json::Plan *)));
+		for (int i = first; i < PG_NARGS(); i++)
+			site.plans[i - first] = json::make_plan(get_fn_expr_argtype(fcinfo->flinfo, i), memory);
+	});
+}
+
+// Dropped columns have no place in it.
+Row row_of(json::Plan &record, const json::Deformed &deformed) {
+	Row row {record.fields, record.field_plans, deformed.values, deformed.nulls};
+	for (int i = 0; i < record.fields; i++) {
+		if (record.field_plans[i])
+			continue;
+		row.plans = static_cast<json::Plan **>(palloc(record.fields * sizeof(json::Plan *)));
+		row.count = 0;
+		for (int at = 0; at < record.fields; at++) {
+			if (!record.field_plans[at])
+				continue;
+			row.plans[row.count] = record.field_plans[at];
+			row.values[row.count] = deformed.values[at];
+			row.nulls[row.count++] = deformed.nulls[at];
+		}
+		break;
+	}
+	return row;
+}
+
+struct Arguments {
+	Datum values[FUNC_MAX_ARGS];
+	bool nulls[FUNC_MAX_ARGS];
+
+	Arguments(FunctionCallInfo fcinfo, int first) {
+		for (int i = first; i < PG_NARGS(); i++) {
+			values[i - first] = PG_GETARG_DATUM(i);
+			nulls[i - first] = PG_ARGISNULL(i);
+		}
+	}
+};
 
 Datum finish(StringInfo out) {
 	SET_VARSIZE(out->data, out->len);
@@ -212,26 +259,11 @@ void start(StringInfo out) {
 	appendBinaryStringInfo(out, header, VARHDRSZ);
 }
 
-} // namespace
-
-COURIER_FUNCTION(courier_record_json) {
-	if (PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("record_json needs the names of the fields")));
-	CallSite &site = call_site(fcinfo, 2);
-	prepare(site, fcinfo);
-
-	json::Deformed row = json::deform(*site.record, PG_GETARG_DATUM(2));
-	int live;
-	const int *columns = live_columns(*site.record, live);
-	if (live != site.fields_count)
+void write_record(StringInfo out, const CallSite &site, const Row &row) {
+	if (row.count != site.fields_count)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		                errmsg("record_json got %d names for a record of %d columns", site.fields_count, live)));
-
-	StringInfoData out;
-	start(&out);
-	appendStringInfoChar(&out, '{');
+		                errmsg("record_json got %d names for a record of %d columns", site.fields_count, row.count)));
+	appendStringInfoCharMacro(out, '{');
 	bool first = true;
 	// Where an open object began: one of which every field was left out is left out, too.
 	struct Opened {
@@ -245,101 +277,118 @@ COURIER_FUNCTION(courier_record_json) {
 		if (step.what == Step::close) {
 			depth--;
 			if (first) {
-				out.len = opened[depth].length;
-				out.data[out.len] = '\0';
+				out->len = opened[depth].length;
+				out->data[out->len] = '\0';
 				first = opened[depth].first;
 			} else {
-				appendStringInfoChar(&out, '}');
+				appendStringInfoCharMacro(out, '}');
 				first = false;
 			}
 			continue;
 		}
-		const bool is_null = step.what == Step::field && row.nulls[columns[step.index]];
+		const bool is_null = step.what == Step::field && row.nulls[step.index];
 		if (is_null && step.omit_null)
 			continue;
-		const int length = out.len;
+		const int length = out->len;
 		if (!first)
-			appendStringInfoChar(&out, ',');
-		appendBinaryStringInfo(&out, step.label, step.label_length);
+			appendStringInfoCharMacro(out, ',');
+		appendBinaryStringInfo(out, step.label, step.label_length);
 		if (step.what == Step::open) {
-			appendStringInfoChar(&out, '{');
+			appendStringInfoCharMacro(out, '{');
 			opened[depth++] = {length, first};
 			first = true;
 			continue;
 		}
 		first = false;
 		if (is_null)
-			appendStringInfoString(&out, "null");
+			appendBinaryStringInfo(out, "null", 4);
 		else
-			json::write_value(&out, *site.record->field_plans[columns[step.index]], row.values[columns[step.index]],
-			                  true);
+			json::write_value(out, *row.plans[step.index], row.values[step.index], true);
 	}
-	appendStringInfoChar(&out, '}');
-	ReleaseTupleDesc(row.descriptor);
+	appendStringInfoCharMacro(out, '}');
+}
+
+void need_names(FunctionCallInfo fcinfo) {
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("record_json needs the names of the fields")));
+}
+
+} // namespace
+
+COURIER_FUNCTION(courier_record_json) {
+	if (PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	need_names(fcinfo);
+	CallSite &site = record_site(fcinfo, 2);
+	prepare(site, fcinfo);
+	json::Deformed deformed = json::deform(*site.record, PG_GETARG_DATUM(2));
+	StringInfoData out;
+	start(&out);
+	write_record(&out, site, row_of(*site.record, deformed));
+	ReleaseTupleDesc(deformed.descriptor);
+	PG_RETURN_DATUM(finish(&out));
+}
+
+COURIER_FUNCTION(courier_values_json) {
+	need_names(fcinfo);
+	CallSite &site = values_site(fcinfo, 2);
+	prepare(site, fcinfo);
+	Arguments arguments(fcinfo, 2);
+	StringInfoData out;
+	start(&out);
+	write_record(&out, site, {PG_NARGS() - 2, site.plans, arguments.values, arguments.nulls});
 	PG_RETURN_DATUM(finish(&out));
 }
 
 // One column: its text, as JSON has it but without quotes (NULL: NULL). Several: a JSON array on one line.
 COURIER_FUNCTION(courier_key_text) {
-	if (PG_ARGISNULL(0))
+	CallSite &site = values_site(fcinfo, 0);
+	const int count = PG_NARGS();
+	if (count == 1 && PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	CallSite &site = call_site(fcinfo, 0);
-	json::Deformed row = json::deform(*site.record, PG_GETARG_DATUM(0));
-	int live;
-	const int *columns = live_columns(*site.record, live);
-
 	StringInfoData out;
 	start(&out);
-	if (live == 1 && row.nulls[columns[0]]) {
-		ReleaseTupleDesc(row.descriptor);
-		PG_RETURN_NULL();
-	}
-	if (live != 1)
-		appendStringInfoChar(&out, '[');
-	for (int i = 0; i < live; i++) {
+	if (count != 1)
+		appendStringInfoCharMacro(&out, '[');
+	for (int i = 0; i < count; i++) {
 		if (i > 0)
-			appendStringInfoChar(&out, ',');
-		if (row.nulls[columns[i]])
-			appendStringInfoString(&out, "null");
+			appendStringInfoCharMacro(&out, ',');
+		if (PG_ARGISNULL(i))
+			appendBinaryStringInfo(&out, "null", 4);
 		else
-			json::write_value(&out, *site.record->field_plans[columns[i]], row.values[columns[i]], live != 1);
+			json::write_value(&out, *site.plans[i], PG_GETARG_DATUM(i), count != 1);
 	}
-	if (live != 1)
-		appendStringInfoChar(&out, ']');
-	ReleaseTupleDesc(row.descriptor);
+	if (count != 1)
+		appendStringInfoCharMacro(&out, ']');
 	PG_RETURN_DATUM(finish(&out));
 }
 
 // Like key_text, with names: {"id":42}. Names are columns' names, so a dot in one is part of it.
 COURIER_FUNCTION(courier_key_json) {
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	CallSite &site = call_site(fcinfo, 1);
+	CallSite &site = values_site(fcinfo, 1);
+	const int count = PG_NARGS() - 1;
 	Datum *names;
 	bool *name_nulls;
 	int name_count;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names, &name_nulls, &name_count);
-	json::Deformed row = json::deform(*site.record, PG_GETARG_DATUM(1));
-	int live;
-	const int *columns = live_columns(*site.record, live);
-	if (live != name_count)
+	if (count != name_count)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		        errmsg("key_json got %d names for a record of %d columns", name_count, live));
-
+		        errmsg("key_json got %d names for a key of %d columns", name_count, count));
 	StringInfoData out;
 	start(&out);
-	for (int i = 0; i < live; i++) {
-		appendStringInfoChar(&out, i == 0 ? '{' : ',');
+	for (int i = 0; i < count; i++) {
+		appendStringInfoCharMacro(&out, i == 0 ? '{' : ',');
 		text *name = DatumGetTextPP(names[i]);
 		json::write_string(&out, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true);
-		appendStringInfoChar(&out, ':');
-		if (row.nulls[columns[i]])
-			appendStringInfoString(&out, "null");
+		appendStringInfoCharMacro(&out, ':');
+		if (PG_ARGISNULL(i + 1))
+			appendBinaryStringInfo(&out, "null", 4);
 		else
-			json::write_value(&out, *site.record->field_plans[columns[i]], row.values[columns[i]], true);
+			json::write_value(&out, *site.plans[i], PG_GETARG_DATUM(i + 1), true);
 	}
-	appendStringInfoChar(&out, '}');
-	ReleaseTupleDesc(row.descriptor);
+	appendStringInfoCharMacro(&out, '}');
 	PG_RETURN_DATUM(finish(&out));
 }
 

@@ -1,10 +1,12 @@
 #include "pg/run_definition.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <unordered_map>
 
 #include "destinations/operations.hpp"
 #include "destinations/registry.hpp"
+#include "pg/model_shape.hpp"
 #include "pg/spi.hpp"
 #include "pg/subtransaction.hpp"
 
@@ -181,6 +183,7 @@ RunDefinition read_definition(const std::string &text) {
 	out.client.timeout = out.options.timeout;
 	out.client.run_id = std::to_string(out.run_id);
 	out.snapshot_records = all.at("state").at("snapshot_records");
+	out.last_changes = all.at("state").at("last_changes");
 
 	Plan &plan = out.plan;
 	plan.sync_id = out.sync_id;
@@ -199,6 +202,18 @@ RunDefinition read_definition(const std::string &text) {
 		out.client.match_fields = sync.at("match_on").get<std::vector<std::string>>();
 	return out;
 }
+
+namespace {
+
+bool reads_no_more(const std::vector<PlanField> &fields) {
+	return std::none_of(fields.begin(), fields.end(), [](const PlanField &field) {
+		std::string text = field.expression;
+		std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+		return text.find("select") != std::string::npos;
+	});
+}
+
+} // namespace
 
 void complete_plan(RunDefinition &run) {
 	Plan &plan = run.plan;
@@ -259,6 +274,9 @@ void complete_plan(RunDefinition &run) {
 	plan.keep_payload = run.options.changed_fields_only || run.sync_type == "notifications";
 	plan.removal_payload = run.sync_type == "notifications";
 	plan.resend = run.resync == "full";
+
+	// A sub-select in a mapping is more than reading a row again.
+	plan.plain_scan = reads_no_more(plan.fields) && is_plain_scan(plan.relation);
 
 	if (run.former && !same_format(*run.former, format_of(plan))) {
 		plan.former = run.former;

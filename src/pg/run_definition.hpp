@@ -24,6 +24,7 @@ struct RunDefinition {
 	Oid owner = InvalidOid;
 	SyncOptions options;
 	std::int64_t snapshot_records = 0;
+	std::int64_t last_changes = 0; // that the last run planned
 
 	int destination_id = 0;
 	ClientSettings client;            // without the values of secrets
