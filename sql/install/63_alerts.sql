@@ -243,6 +243,22 @@ END
 $$;
 COMMENT ON FUNCTION courier_internal.alerts_after_run(integer) IS 'evaluate_alerts for the end of a run, which it never makes fail';
 
+CREATE FUNCTION courier_internal.forget_alert_events(older_than interval) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    forgotten bigint;
+BEGIN
+    -- An event that leaves a model of notifications would be told of as removed.
+    DELETE FROM courier_internal.alert_event e
+     WHERE e.occurred_at < clock_timestamp() - older_than
+       AND NOT EXISTS (SELECT FROM courier_internal.sync s WHERE s.name = e.channel AND s.sync_type = 'notifications');
+    GET DIAGNOSTICS forgotten = ROW_COUNT;
+    RETURN forgotten;
+END
+$$;
+COMMENT ON FUNCTION courier_internal.forget_alert_events(interval) IS 'Retention of alert events, except those that a sync of notifications delivers';
+
 -- The API
 
 CREATE FUNCTION courier_internal.find_alert(caller oid, name text) RETURNS courier_internal.alert

@@ -169,6 +169,13 @@ void keep_house() {
 	isolated("find old partitions of its logs", [] { drop_old_partitions(); });
 	isolated("delete old rows of its logs", [] { delete_old_log_rows(); });
 	isolated("delete old runs", [] { delete_old_runs(); });
+	isolated("forget old alert events", [] {
+		(void)in_extension_transaction(false, [] {
+			return spi_execute("SELECT courier_internal.forget_alert_events($1 * interval '1 min')",
+			                   settings::log_retention)
+			    .processed();
+		});
+	});
 	isolated("look at alerts", [] {
 		(void)in_extension_transaction(false, [] {
 			return !spi_execute(

@@ -187,8 +187,10 @@ std::string progress_text(const Look &run) {
 	if (run.status != "sending" || run.planned == 0)
 		return run.status;
 	const std::int64_t percent = 100 * run.done / run.planned;
-	std::string text = "sending " + std::to_string(run.done) + " of " + std::to_string(run.planned) + " (" +
-	                   std::to_string(percent) + " %)";
+	const auto filled = static_cast<std::size_t>(percent / 10); // the bar of courier.progress
+	std::string text = "sending [" + std::string(filled, '#') + std::string(10 - filled, '-') + "] " +
+	                   std::to_string(run.done) + " of " + std::to_string(run.planned) + " (" + std::to_string(percent) +
+	                   " %)";
 	const double rate = run.sending_seconds > 0 ? static_cast<double>(run.done) / run.sending_seconds : 0;
 	if (rate > 0)
 		text += ", " + std::to_string(std::llround(rate)) + "/s, eta " +

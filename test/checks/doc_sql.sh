@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every SQL block of README.md and doc/ runs, in the order of its page, in a database of its own. A block that cannot says so in its first
-# line, with the reason: "-- not run: sends to the destination", "-- needs pg_cron". Nothing leaves this machine: only the README, which has a
-# local receiver, may send. (troubleshooting.md and reference.md are made from what runs.)
+# line, with the reason: "-- not run: sends to the destination", "-- needs pg_cron". Nothing leaves this machine: only pages with a local receiver
+# may send. (troubleshooting.md and reference.md are made from what runs.)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export PGOPTIONS="-c client_min_messages=warning" PGCLIENTENCODING=UTF8 PSQL_PAGER=
@@ -43,7 +43,7 @@ for page in README.md doc/*.md; do
 	grep -q . "$work/$database.sql" || { rm "$work/$database.sql"; continue; }
 	blocks=$((blocks + $(grep -c "^.echo $page:" "$work/$database.sql")))
 	maintenance -c "DROP DATABASE IF EXISTS $database WITH (FORCE)" -c "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8'"
-	[[ $page == README.md ]] || maintenance -c "ALTER DATABASE $database SET pg_courier.enabled = off"
+	grep -q receiver.port "$root/$page" || maintenance -c "ALTER DATABASE $database SET pg_courier.enabled = off"
 	psql -Xq -v ON_ERROR_STOP=1 -d "$database" -c 'SET courier.keep_role_members = on' -c 'CREATE EXTENSION pg_courier'
 	if ! (cd "$root" && timeout 120 psql -X -v ON_ERROR_STOP=1 -d "$database" -f "$work/$database.sql") >"$work/out" 2>&1; then
 		echo "a block of $page does not run:"
@@ -56,10 +56,15 @@ touch "$work/skipped"
 left_out=$(wc -l <"$work/skipped")
 sed 's/^/left out: /' "$work/skipped"
 
-# The tour of the README sent what it says: three records, then three changes.
+# The tours sent what they say: three records and three changes in the README; a record repaired and two changes in the tutorial.
 sent=$(curl -fsS "http://127.0.0.1:$(<"$work/receiver.port")/_requests?prefix=/store/contacts" | jq -r '[.[].method] | .[:3] + (.[3:] | sort) | join(" ")')
 if [[ $sent != "PUT PUT PUT DELETE PUT PUT" ]]; then
 	echo "the tour of README.md sent: $sent"
+	status=1
+fi
+sent=$(curl -fsS "http://127.0.0.1:$(<"$work/receiver.port")/_requests?prefix=/store/zones" | jq -r '[.[-3:][].method] | .[:1] + (.[1:] | sort) | join(" ")')
+if [[ $sent != "PUT DELETE PUT" ]]; then
+	echo "the last requests of doc/tutorial.md were: $sent"
 	status=1
 fi
 echo "$blocks blocks ran, $left_out were left out"

@@ -6,7 +6,7 @@ import re
 import subprocess
 import urllib.request
 
-from harness import equal, free_port, test, until
+from harness import PG_BIN, equal, free_port, test, until
 from receiver import Answer
 
 MONITORING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "monitoring")
@@ -106,3 +106,25 @@ def under_way(t):
     equal((seen["running"], seen["planned"], seen["added"] <= seen["done"]), (1, 40, True))
     t.wait(run_id)
     equal(counted(), {"added": 40, "running": 0, "done": 0, "planned": 0})
+
+
+@test("progress: run_sync draws a bar with rate and time left, and courier.progress shows the same to every session")
+def bar(t):
+    t.table([(n, "x") for n in range(1, 41)])
+    for n in range(1, 41):
+        t.receiver.script(f"{t.path}/{n}", Answer(202, delay=0.1))
+    t.sync(options={"concurrency": 1})
+    cluster = t.world.cluster
+    psql = subprocess.Popen([os.path.join(PG_BIN, "psql"), "-XAtq", "-h", cluster.directory, "-p", str(cluster.port), "-U", t.world.caller, "-d", "app",
+                             "-c", f"CALL courier.run_sync('{t.name}')"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    seen = until("half of it", lambda: (p := t.rows(f"SELECT * FROM courier.progress WHERE sync = '{t.name}' AND phase = 'sending'")) and p[0]["done"] and p[0])
+    filled = seen["percent"] // 10
+    equal(seen["bar"], f"[{'#' * filled}{'-' * (10 - filled)}] {seen['percent']} %")
+    assert seen["planned"] == 40 and seen["records_per_second"] > 0 and seen["eta"] is not None, seen
+    equal(t.call("SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type LIKE 'pg_courier run%' AND query LIKE '%sending%'") if t.world.caller == "postgres" else "t", "t")
+    notices = psql.communicate(timeout=60)[1]
+    equal(psql.returncode, 0)
+    found = re.findall(r"sending \[(#*)(-*)\] (\d+) of 40 \((\d+) %\)(?:, \d+/s, eta \d\d:\d\d:\d\d)?", notices)
+    assert found and "eta" in notices, notices
+    for full, rest, done, percent in found:
+        equal((len(full), len(full) + len(rest), int(percent)), (int(percent) // 10, 10, int(done) * 100 // 40))

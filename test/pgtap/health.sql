@@ -9,7 +9,7 @@ SET client_min_messages = warning;
 
 BEGIN;
 CREATE EXTENSION IF NOT EXISTS pgtap;
-SELECT plan(11);
+SELECT plan(14);
 
 SELECT columns_are('courier', 'health', ARRAY['sync', 'health', 'since', 'problem', 'remedy', 'last_success', 'rejected', 'next_run']);
 CREATE TABLE public.courier_health (id integer PRIMARY KEY, name text);
@@ -50,6 +50,15 @@ SELECT matches((SELECT remedy FROM courier.health WHERE sync = 'health_blocked')
 SELECT is((SELECT rejected FROM courier.health WHERE sync = 'health_refused'), 2::bigint, 'discarded records do not count');
 SELECT isnt((SELECT since FROM courier.health WHERE sync = 'health_alerted'), '2026-01-01 12:00Z', 'an alert has a time of its own');
 SELECT matches((SELECT problem FROM courier.health WHERE sync = 'health_alerted'), 'the last run that went through ended at 2026-01-01', 'and says what it measured');
+
+-- Retention of events
+UPDATE courier_internal.sync SET sync_type = 'notifications' WHERE name = 'health_new';
+INSERT INTO courier_internal.alert_event (alert, kind, sync, state, former, message, channel, owner, occurred_at)
+SELECT 'health_old', 'no_success', 'health_good', 'critical', 'ok', 'old', c, 'nobody', clock_timestamp() - a
+  FROM (VALUES ('health_good', interval '40 days'), (NULL, interval '40 days'), ('health_new', interval '40 days'), (NULL, interval '20 days')) v (c, a);
+SELECT is(courier_internal.forget_alert_events('30 days'), 2::bigint, 'events are forgotten by age');
+SELECT is((SELECT count(*) FROM courier_internal.alert_event WHERE channel = 'health_new'), 1::bigint, 'not those of notifications, which would be told of as removed');
+SELECT is((SELECT count(*) FROM courier_internal.alert_event WHERE sync = 'health_alerted'), 1::bigint, 'nor young ones');
 
 SELECT * FROM finish();
 ROLLBACK;
