@@ -5,20 +5,20 @@
 
 // Several requests for one batch. The client knows the steps; this is what all destinations have in common.
 //
-// A conversation lives in Batch::talk. Between two steps the batch is in `waiting`, due now or when the job is asked for
-// again, and during one it is in a flight, like any batch. So a job that is polled takes no connection, no transaction and no
-// thread; it takes room in the window, which bounds memory, and one of Limits::conversations, which bounds the jobs that are
-// open at the destination.
+// A conversation lives in Batch::talk. Between two steps the batch is in `waiting`, due now or when the job is asked
+// for again, and during one it is in a flight, like any batch. So a job that is polled takes no connection, no
+// transaction and no thread; it takes room in the window, which bounds memory, and one of Limits::conversations, which
+// bounds the jobs that are open at the destination.
 //
-// What a step answers concerns the step (repeat), or leads to the next step, or ends the conversation with a verdict for each
-// record. Those verdicts go where the verdicts of a single request go (judge), so rejecting, bisecting and retrying are the
-// same; a record that is to be sent again is sent in another conversation.
+// What a step answers concerns the step (repeat), or leads to the next step, or ends the conversation with a verdict
+// for each record. Those verdicts go where the verdicts of a single request go (judge), so rejecting, bisecting and
+// retrying are the same; a record that is to be sent again is sent in another conversation.
 //
 // What must survive a crash is kept in the JobStore: the client says after which steps. From the step on that hands the
-// records over, they are the destination's business whatever becomes of us: a run that stops leaves its job alone and says
-// of its records that they are aborted with `job_open`. The next run asks for the result first (Delivery::resume) and
-// compares only then. So a job that we can no longer ask about, because steps fail again and again, ends the run: to reject
-// its records would be a guess.
+// records over, they are the destination's business whatever becomes of us: a run that stops leaves its job alone and
+// says of its records that they are aborted with `job_open`. The next run asks for the result first (Delivery::resume)
+// and compares only then. So a job that we can no longer ask about, because steps fail again and again, ends the run:
+// to reject its records would be a guess.
 
 namespace courier {
 
@@ -28,9 +28,9 @@ using namespace std::chrono_literals;
 
 constexpr double poll_growth = 1.5;
 
-constexpr std::string_view asks_again =
-    "The destination has the records of this job. The next run asks for its result before it compares, so nothing is sent "
-    "twice; option max_job_time says how long a run waits.";
+constexpr std::string_view asks_again = "The destination has the records of this job. The next run asks for its result "
+                                        "before it compares, so nothing is sent "
+                                        "twice; option max_job_time says how long a run waits.";
 
 } // namespace
 
@@ -226,7 +226,8 @@ void Delivery::State::on_broken_step(Flight flight, const Answer &answer) {
 	}
 }
 
-void Delivery::State::resume_job(Operation operation, std::vector<Record> records, std::int64_t job, std::string state) {
+void Delivery::State::resume_job(Operation operation, std::vector<Record> records, std::int64_t job,
+                                 std::string state) {
 	poked = true;
 	Batch batch;
 	if (!records.empty())

@@ -1,8 +1,9 @@
 #include "core/plan_sql.hpp"
 
-// What a job at the destination has been given and has not told the result of. Scratch does not outlive a crash, so what a
-// settlement needs of a record is copied into a logged table before the job gets it: the columns of chg, with the job, the
-// record's place in the batch and the identifier it was found under. The same statements settle from either table.
+// What a job at the destination has been given and has not told the result of. Scratch does not outlive a crash, so
+// what a settlement needs of a record is copied into a logged table before the job gets it: the columns of chg, with
+// the job, the record's place in the batch and the identifier it was found under. The same statements settle from
+// either table.
 
 namespace courier {
 
@@ -12,9 +13,9 @@ namespace {
 
 std::string columns(const Plan &plan, std::string_view prefix) {
 	const std::string before(prefix);
-	return before + "k" + key_columns(plan, prefix) + ", " + before + "op, " + before + "phase, " + before + "former, " +
-	       before + "h, " + before + "mh, " + before + "mv, " + before + "key, " + before + "pk, " + before + "rec, " +
-	       before + "size";
+	return before + "k" + key_columns(plan, prefix) + ", " + before + "op, " + before + "phase, " + before +
+	       "former, " + before + "h, " + before + "mh, " + before + "mv, " + before + "key, " + before + "pk, " +
+	       before + "rec, " + before + "size";
 }
 
 } // namespace
@@ -25,11 +26,14 @@ std::string jobs_table(int sync_id) {
 
 std::vector<std::string> create_jobs(const Plan &plan) {
 	const auto table = jobs_table(plan.sync_id);
-	return {"CREATE TABLE " + table + " (job pg_catalog.int8, n pg_catalog.int8, k " + k_type(plan) + key_definitions(plan) +
-	            ", op \"char\", phase pg_catalog.int2, former pg_catalog.bool, h pg_catalog.uuid, mh pg_catalog.uuid, mv "
-	            "pg_catalog.text, origin pg_catalog.int8, key pg_catalog.text, pk pg_catalog.text, rec pg_catalog.text, size "
-	            "pg_catalog.int4, r pg_catalog.text)",
-	        "CREATE INDEX ON " + table + " (job)"};
+	return {
+	    "CREATE TABLE " + table + " (job pg_catalog.int8, n pg_catalog.int8, k " + k_type(plan) +
+	        key_definitions(plan) +
+	        ", op \"char\", phase pg_catalog.int2, former pg_catalog.bool, h pg_catalog.uuid, mh pg_catalog.uuid, mv "
+	        "pg_catalog.text, origin pg_catalog.int8, key pg_catalog.text, pk pg_catalog.text, rec pg_catalog.text, "
+	        "size "
+	        "pg_catalog.int4, r pg_catalog.text)",
+	    "CREATE INDEX ON " + table + " (job)"};
 }
 
 std::string keep_job(const Plan &plan) {
@@ -42,7 +46,8 @@ std::string keep_job(const Plan &plan) {
 
 // The key of idempotency is not needed: nothing is sent again under it.
 std::string job_records(const Plan &plan) {
-	return "SELECT j.ctid, j.op, j.phase, j.former, j.h, j.origin, j.key, j.pk, j.rec, ''::pg_catalog.text, s.mv, coalesce(j.r, "
+	return "SELECT j.ctid, j.op, j.phase, j.former, j.h, j.origin, j.key, j.pk, j.rec, ''::pg_catalog.text, s.mv, "
+	       "coalesce(j.r, "
 	       "s.r), NULL::pg_catalog.text, j.size FROM " +
 	       jobs_table(plan.sync_id) + " j LEFT JOIN " + snapshot(plan) +
 	       " s ON s.k OPERATOR(pg_catalog.=) j.k WHERE j.job OPERATOR(pg_catalog.=) $1::pg_catalog.int8 ORDER BY j.n";

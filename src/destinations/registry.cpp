@@ -14,7 +14,7 @@ BuiltinType salesforce_type();
 BuiltinType zendesk_type();
 
 std::vector<BuiltinType> builtin_types() {
-	return {{"http", http_description}, custom_type(), salesforce_type(), zendesk_type()};
+	return {custom_type(), {"http", http_description}, salesforce_type(), zendesk_type()};
 }
 
 nlohmann::ordered_json builtin_definition(std::string_view name) {

@@ -22,6 +22,8 @@ struct BuiltinType {
 	// the client. Null: the client is made from the destination's config (http).
 	nlohmann::ordered_json (*definition)() = nullptr;
 	std::unique_ptr<Client> (*make)(const ClientSettings &) = nullptr;
+	// What more has to hold for a sync: the settings of check_sync(), with mode, sync_type and object filled in. Throws Error.
+	void (*check_sync)(const nlohmann::ordered_json &settings, const Definition &) = nullptr;
 };
 
 std::vector<BuiltinType> builtin_types();

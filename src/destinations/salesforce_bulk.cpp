@@ -10,12 +10,12 @@
 //
 //   create -> upload -> close -> poll ... -> succeeded -> unprocessed -> failed
 //
-// The job's id is kept before anything is uploaded (a job that nobody remembers is empty), and `close` before the job is closed,
-// which hands its records over. After a crash in either the job is looked at (`check`): while it is open it is ended
-// (`abort`), because its records may be out of date by now; once it was closed its result is waited for.
+// The job's id is kept before anything is uploaded (a job that nobody remembers is empty), and `close` before the job
+// is closed, which hands its records over. After a crash in either the job is looked at (`check`): while it is open it
+// is ended (`abort`), because its records may be out of date by now; once it was closed its result is waited for.
 //
-// Rows of results are told apart by the columns that name a record: the external id (upsert), the record id (update, delete),
-// the match fields (insert). What no result mentions is not known.
+// Rows of results are told apart by the columns that name a record: the external id (upsert), the record id (update,
+// delete), the match fields (insert). What no result mentions is not known.
 
 namespace courier {
 
@@ -33,7 +33,8 @@ std::string_view to_bulk(Operation operation) {
 }
 
 // Nested members are relationship fields, Account.External_Id__c.
-void flatten(std::vector<std::pair<std::string, std::string>> &cells, const std::string &prefix, std::string_view object) {
+void flatten(std::vector<std::pair<std::string, std::string>> &cells, const std::string &prefix,
+             std::string_view object) {
 	for (auto &[name, value] : json_members(object)) {
 		const auto kind = json_kind(value);
 		if (kind == JsonKind::object) {
@@ -166,7 +167,8 @@ Move SalesforceClient::bulk_next(Operation operation, std::span<Record> batch, J
 	}
 	if (verdict && answer.status == 404) {
 		Move move;
-		move.verdicts = all(batch.size(), unreadable("Salesforce does not know job " + state.value("job", "") + " any more"));
+		move.verdicts =
+		    all(batch.size(), unreadable("Salesforce does not know job " + state.value("job", "") + " any more"));
 		return move;
 	}
 	if (step == "close" || step == "abort") {
@@ -217,7 +219,8 @@ Move SalesforceClient::polled(std::span<Record> batch, Json state, const Answer 
 	return move;
 }
 
-Move SalesforceClient::bulk_results(Operation operation, std::span<Record> batch, Json state, const Answer &answer) const {
+Move SalesforceClient::bulk_results(Operation operation, std::span<Record> batch, Json state,
+                                    const Answer &answer) const {
 	const std::string step = state.at("step");
 	const auto rows = read_csv(answer.body);
 	Move move;
@@ -277,7 +280,8 @@ Move SalesforceClient::bulk_results(Operation operation, std::span<Record> batch
 		} else if (marks[i] == 'u') {
 			verdict.verdict = Verdict::retry;
 			verdict.code = "unprocessed";
-			verdict.message = end == "Aborted" ? "the job was aborted at Salesforce" : "the job did not come to this record";
+			verdict.message =
+			    end == "Aborted" ? "the job was aborted at Salesforce" : "the job did not come to this record";
 		} else {
 			verdict = unreadable("no result of job " + state.value("job", "") + " mentions this record");
 		}

@@ -301,6 +301,10 @@ Json check_sync(Json settings) {
 		scope.key = key;
 	compile_requests(definition, requests, scope, strings(settings, "match_on"));
 	parse_options(merged_options(client.definition, nlohmann::json(object_or_empty(settings, "options"))));
+	if (definition_json.is_null())
+		for (auto &builtin : builtin_types())
+			if (builtin.name == type && builtin.check_sync)
+				builtin.check_sync(settings, definition);
 	return settings;
 }
 

@@ -30,7 +30,8 @@ bool exists(const std::string &table) {
 void check_table(const RunDefinition &run) {
 	if (!is_plain_table(run, jobs_table(run.sync_id)))
 		throw Error("55000",
-		            "the table " + jobs_table(run.sync_id) + " of sync \"" + run.sync + "\" is not as pg_courier made it",
+		            "the table " + jobs_table(run.sync_id) + " of sync \"" + run.sync +
+		                "\" is not as pg_courier made it",
 		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
 		            "Remove what was added to it.");
 }
@@ -69,7 +70,8 @@ std::int64_t TableJobStore::open(Operation operation, std::span<const Record> ba
 		const bool make = !table_is_there_ && !exists(jobs_table(run_.sync_id));
 		if (!make)
 			check_table(run_);
-		UserContext context(run_.as_owner({{"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"enable_seqscan", "off"}}));
+		UserContext context(
+		    run_.as_owner({{"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"enable_seqscan", "off"}}));
 		if (make)
 			for (auto &statement : create_jobs(run_.plan))
 				spi_execute(statement);
@@ -127,11 +129,13 @@ std::vector<OpenJob> open_jobs(const RunDefinition &run) {
 	Transaction transaction;
 	{
 		Spi spi;
-		Rows rows = spi_execute(
-		    "SELECT job_id, operation, state FROM courier_internal.job WHERE sync_id = $1 ORDER BY job_id", run.sync_id);
+		Rows rows =
+		    spi_execute("SELECT job_id, operation, state FROM courier_internal.job WHERE sync_id = $1 ORDER BY job_id",
+		                run.sync_id);
 		for (std::size_t row = 0; row < rows.size(); row++)
 			out.push_back({rows.get<std::int64_t>(row, 0),
-			               operation_from(rows.text(row, 1)).value_or(Operation::upsert), rows.get<std::string>(row, 2)});
+			               operation_from(rows.text(row, 1)).value_or(Operation::upsert),
+			               rows.get<std::string>(row, 2)});
 		if (out.empty()) {
 			drop_idle_jobs_table(run);
 		} else if (!exists(jobs_table(run.sync_id))) {

@@ -7,8 +7,8 @@
 
 namespace courier::pg {
 
-// Jobs that the destination works on: courier_internal.job says which and how far, courier_data.jobs_<sync> (of the sync's
-// owner, like the snapshot) has their records. Both are logged tables.
+// Jobs that the destination works on: courier_internal.job says which and how far, courier_data.jobs_<sync> (of the
+// sync's owner, like the snapshot) has their records. Both are logged tables.
 class TableJobStore final : public JobStore {
 public:
 	explicit TableJobStore(const RunDefinition &run) : run_(run) {}
@@ -37,7 +37,8 @@ struct OpenJob {
 
 // What former runs of the sync left open, oldest first. Outside a transaction. A table without jobs is dropped.
 std::vector<OpenJob> open_jobs(const RunDefinition &run);
-// The records of one, in the order of its batch; what the settlement needs goes to `underway`. In a transaction of its own.
+// The records of one, in the order of its batch; what the settlement needs goes to `underway`. In a transaction of its
+// own.
 std::vector<Record> records_of_job(const RunDefinition &run, std::int64_t job, UnderwayRecords &underway);
 // The sync sends or forgets everything anyway.
 void forget_jobs(const RunDefinition &run);

@@ -25,8 +25,8 @@ extern "C" {
 
 // The loop of a run: fill Delivery's window from pages of the scratch, let it send, settle what came back, wait.
 //
-// There is one wait, on the latch and libcurl's epoll descriptor together, so that DROP DATABASE, shutdown and cancel never
-// wait for an HTTP answer. Everything between two waits is short, except page and settlement transactions.
+// There is one wait, on the latch and libcurl's epoll descriptor together, so that DROP DATABASE, shutdown and cancel
+// never wait for an HTTP answer. Everything between two waits is short, except page and settlement transactions.
 
 namespace courier::pg {
 
@@ -47,8 +47,8 @@ auto utc_day() {
 	return std::chrono::floor<std::chrono::days>(system_clock::now());
 }
 
-// DROP DATABASE holds this lock while it waits, five seconds, for everybody to leave. Under shared_preload_libraries its
-// session tells us (drop_database.cpp); without, we look. The run is found interrupted if the database lives on.
+// DROP DATABASE holds this lock while it waits, five seconds, for everybody to leave. Under shared_preload_libraries
+// its session tells us (drop_database.cpp); without, we look. The run is found interrupted if the database lives on.
 void leave_dropped_database() {
 	call_postgres([] {
 		LOCKTAG tag;
@@ -235,13 +235,14 @@ SendResult ask_open_jobs(const RunDefinition &run, const OperationMap &operation
 	const auto jobs = open_jobs(run);
 	if (jobs.empty())
 		return {};
-	// Whoever asks for everything to be sent, or for nothing to be, need not wait. A run that carries on with such a one
-	// after a crash does.
+	// Whoever asks for everything to be sent, or for nothing to be, need not wait. A run that carries on with such a
+	// one after a crash does.
 	if (run.resync != "none" && run.origin_run_id == run.run_id) {
 		forget_jobs(run);
 		return {};
 	}
-	// They were kept beside the snapshot as it is now: the comparison, which may give it another form of key, comes later.
+	// They were kept beside the snapshot as it is now: the comparison, which may give it another form of key, comes
+	// later.
 	RunDefinition then = run;
 	if (run.former)
 		then.plan.key = run.former->key;

@@ -7,7 +7,7 @@ import json
 import time
 
 import specs
-from harness import equal, literal, test
+from harness import SqlError, equal, literal, test
 from receiver import Answer
 from vendors import Custom, Salesforce, Zendesk
 
@@ -121,6 +121,18 @@ def salesforce_credentials(t):
     equal(run["error_code"], "credentials")
     assert "wr0ng" not in json.dumps(run["error"]) and t.rejected() == []
     equal(t.rows(f"SELECT ok FROM courier.test_destination({literal(t.name)})"), [{"ok": False}])
+
+
+@test("salesforce: a sync that matches on two fields is refused when it is created, and says what is needed", ALL)
+def salesforce_two_fields(t):
+    salesforce(t)
+    t.table([], columns="a text, b text, PRIMARY KEY (a, b)")
+    try:
+        t.sync(destination=t.name, requests=None, mode="upsert", object="Contact", mapping={"A__c": "a", "B__c": "b"}, match_on="{A__c,B__c}")
+        raise AssertionError("it was not refused")
+    except SqlError as error:
+        assert "must match on one field" in str(error) and "match_on" in str(error), error
+        t.syncs.clear()
 
 
 @test("cancel while a job is polled: its records are aborted with job_open, and the next run asks for the result and sends nothing again", ALL)

@@ -17,13 +17,15 @@ namespace {
 class JobClient : public fake::Client {
 public:
 	Limits limits(Operation) const override { return {10, 1 << 20, 4, false, most_jobs}; }
-	Rendered render(Operation operation, std::span<const Record> batch, std::chrono::system_clock::time_point now) override {
+	Rendered render(Operation operation, std::span<const Record> batch,
+	                std::chrono::system_clock::time_point now) override {
 		auto rendered = fake::Client::render(operation, batch, now);
 		rendered.state = R"({"step":"make"})";
 		rendered.keep = keep_first;
 		return rendered;
 	}
-	Request step(Operation, std::span<const Record>, const std::string &state, std::chrono::system_clock::time_point) override {
+	Request step(Operation, std::span<const Record>, const std::string &state,
+	             std::chrono::system_clock::time_point) override {
 		Request request;
 		request.method = json::parse(state).at("step");
 		request.idempotent = request.method != "make" || repeat;
@@ -73,7 +75,9 @@ public:
 		log.push_back("open " + std::to_string(batch.size()) + " " + json::parse(state).at("step").get<std::string>());
 		return 7;
 	}
-	void update(std::int64_t, const std::string &state) override { log.push_back("update " + json::parse(state).at("step").get<std::string>()); }
+	void update(std::int64_t, const std::string &state) override {
+		log.push_back("update " + json::parse(state).at("step").get<std::string>());
+	}
 	void close(std::int64_t) override { log.push_back("close"); }
 	void abandon(std::int64_t) override { log.push_back("abandon"); }
 	std::vector<std::string> log;
@@ -123,7 +127,8 @@ protected:
 	std::string outcomes() const {
 		std::string out;
 		for (auto &its : settled)
-			out += (out.empty() ? "" : ", ") + std::string(to_text(its.outcome)) + (its.code.empty() ? "" : " " + its.code);
+			out += (out.empty() ? "" : ", ") + std::string(to_text(its.outcome)) +
+			       (its.code.empty() ? "" : " " + its.code);
 		return out;
 	}
 };
@@ -179,7 +184,9 @@ TEST_F(Conversations, OnlyTheStepIsRepeated) {
 	reply(answer(200, "accepted"));
 	EXPECT_EQ(outcomes(), "succeeded");
 	EXPECT_EQ(transport.sent.front().request.method, "make");
-	EXPECT_EQ(std::count_if(transport.sent.begin(), transport.sent.end(), [](auto &its) { return its.request.method == "make"; }), 1);
+	EXPECT_EQ(std::count_if(transport.sent.begin(), transport.sent.end(),
+	                        [](auto &its) { return its.request.method == "make"; }),
+	          1);
 }
 
 TEST_F(Conversations, AStepThatFailsForEverRejectsBeforeTheHandOverAndStopsTheRunAfterIt) {
@@ -216,7 +223,8 @@ TEST_F(Conversations, NoMoreJobsThanAllowed) {
 	transport.finish(0, answer(200, "next"));
 	step();
 	EXPECT_EQ(transport.sent.size(), 3u) << "its close, and no third job";
-	transport.finish(2, answer(200, "accepted accepted accepted accepted accepted accepted accepted accepted accepted accepted"));
+	transport.finish(
+	    2, answer(200, "accepted accepted accepted accepted accepted accepted accepted accepted accepted accepted"));
 	step();
 	EXPECT_EQ(transport.sent.size(), 4u);
 	EXPECT_EQ(last(), "make");
@@ -247,7 +255,8 @@ TEST_F(Conversations, AJobThatIsForgottenIsToldAgainOnlyWhereItMayBe) {
 TEST_F(Conversations, AResumedJobIsAskedAndNothingIsBegun) {
 	options.resuming = true;
 	start(0);
-	delivery->resume(Operation::upsert, {fake::Bench::record(1), fake::Bench::record(2), fake::Bench::record(3)}, 7, R"({"step":"close"})");
+	delivery->resume(Operation::upsert, {fake::Bench::record(1), fake::Bench::record(2), fake::Bench::record(3)}, 7,
+	                 R"({"step":"close"})");
 	delivery->resume(Operation::upsert, {fake::Bench::record(4)}, 8, R"({"step":"make"})");
 	delivery->resume(Operation::upsert, {}, 9, R"({"step":"close"})");
 	delivery->end();

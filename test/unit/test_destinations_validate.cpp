@@ -62,7 +62,7 @@ TEST(CheckDestination, Http) {
 	    has(error(R"({"base_url":"https://h","headers":{"Bad Name":"1"}})").message, "cannot be the name of a header"));
 	Error type = error_of([] { check_destination("crm", "htp", nullptr, Json::object(), {}); });
 	EXPECT_EQ(type.sqlstate, "42704");
-	EXPECT_EQ(type.detail, "There is: http.");
+	EXPECT_EQ(type.detail, "There is: custom, http, salesforce, zendesk.");
 }
 
 TEST(CheckDestination, MadeTypes) {

@@ -6,13 +6,13 @@
 #include "destinations/rest_client.hpp"
 #include "destinations/registry.hpp"
 
-// A destination that somebody has written as a small server: JSON-RPC 2.0 over HTTP, with the methods of the custom destinations
-// of Hightouch (behavior, validate, list_objects; add, change, remove with rejectedRows), so that such a server can be used as
-// it is.
+// A destination that somebody has written as a small server: JSON-RPC 2.0 over HTTP, with the methods of the custom
+// destinations of Hightouch (behavior, validate, list_objects; add, change, remove with rejectedRows), so that such a
+// server can be used as it is.
 //
-// `behavior` is asked before the first rows, in the place where others ask for a token: it says how many rows a call may have
-// and which operations there are. Rows are the mapped records. `configuration` is the sync's own, to which object, mode and the
-// mapping (each field to itself) are added under the names that those servers know.
+// `behavior` is asked before the first rows, in the place where others ask for a token: it says how many rows a call
+// may have and which operations there are. Rows are the mapped records. `configuration` is the sync's own, to which
+// object, mode and the mapping (each field to itself) are added under the names that those servers know.
 
 namespace courier {
 
@@ -164,11 +164,13 @@ Rendered CustomClient::render(Operation, std::span<const Record> batch, Time now
 		(rows += rows.empty() ? "" : ",") += batch[i].fields;
 		out.records.push_back(i);
 	}
-	out.request = call(method, ",\"idColumn\":" + json_string(id_column()) + ",\"rows\":[" + rows + "]", now, &batch.front());
+	out.request =
+	    call(method, ",\"idColumn\":" + json_string(id_column()) + ",\"rows\":[" + rows + "]", now, &batch.front());
 	return out;
 }
 
-// {"result": {"rejectedRows": [...]}}: rows, or {"row": ..., "reason": ...}. null is what servers answer that have nothing to say.
+// {"result": {"rejectedRows": [...]}}: rows, or {"row": ..., "reason": ...}. null is what servers answer that have
+// nothing to say.
 std::vector<RecordVerdict> CustomClient::classify(Operation, const Rendered &rendered, std::span<const Record> batch,
                                                   const Answer &answer) const {
 	const auto count = rendered.records.size();

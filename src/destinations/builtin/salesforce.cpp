@@ -8,9 +8,9 @@
 #include "destinations/registry.hpp"
 #include "http/url.hpp"
 
-// Salesforce tells records apart by an external id field (upsert) or by its own record id (update, delete). The external id is
-// the sync's match field. Record ids come with every answer and stay in the snapshot; where one is not known (mode update, a
-// baseline), the record is looked up before it is written, as many at a time as a query takes.
+// Salesforce tells records apart by an external id field (upsert) or by its own record id (update, delete). The
+// external id is the sync's match field. Record ids come with every answer and stay in the snapshot; where one is not
+// known (mode update, a baseline), the record is looked up before it is written, as many at a time as a query takes.
 
 namespace courier {
 
@@ -77,18 +77,33 @@ bool is_number(const Record &record, const std::string &field) {
 
 } // namespace
 
+namespace {
+
+// Records are told apart by one external id, and where they are only inserted, by nothing.
+void check_salesforce_sync(const nlohmann::ordered_json &settings, const Definition &) {
+	const auto match = settings.find("match_on");
+	const bool several = match != settings.end() && match->is_array() && match->size() != 1;
+	if (several && settings.value("mode", "") != "insert")
+		throw Error("22023", "sync \"" + settings.value("name", "") + "\" must match on one field",
+		            "Salesforce tells records apart by one external id field.", "match_on => '{External_Id__c}'");
+}
+
+} // namespace
+
 BuiltinType salesforce_type() {
-	return {"salesforce", nullptr, salesforce_definition, [](const ClientSettings &settings) -> std::unique_ptr<Client> {
-		        return std::make_unique<SalesforceClient>(settings);
-	        }};
+	BuiltinType type {"salesforce", nullptr, salesforce_definition};
+	type.make = [](const ClientSettings &settings) -> std::unique_ptr<Client> {
+		return std::make_unique<SalesforceClient>(settings);
+	};
+	type.check_sync = check_salesforce_sync;
+	return type;
 }
 
 SalesforceClient::SalesforceClient(const ClientSettings &settings)
     : RestClient(settings, auth_of(settings), settings.config.value("base_url", "")),
       version_(config("api_version", "v60.0")), api_(sync_config("api", "auto")) {
-	if (auto above = settings.sync_config.find("bulk_above"); settings.sync_config.is_object() &&
-	                                                          above != settings.sync_config.end() &&
-	                                                          above->is_number_unsigned())
+	if (auto above = settings.sync_config.find("bulk_above");
+	    settings.sync_config.is_object() && above != settings.sync_config.end() && above->is_number_unsigned())
 		bulk_above_ = above->get<std::uint64_t>();
 	bulk_ = api_ == "bulk";
 }
@@ -327,7 +342,8 @@ Request SalesforceClient::step(Operation operation, std::span<const Record> batc
 	return bulk_step(operation, batch, json, now);
 }
 
-Move SalesforceClient::next(Operation operation, std::span<Record> batch, const std::string &state, const Answer &answer) {
+Move SalesforceClient::next(Operation operation, std::span<Record> batch, const std::string &state,
+                            const Answer &answer) {
 	const auto json = Json::parse(state);
 	const std::string step = json.at("step");
 	if (step != "find" && step != "write")

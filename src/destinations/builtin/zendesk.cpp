@@ -11,11 +11,11 @@
 //
 //   [find ->] post -> poll ... -> verdicts
 //
-// The id is kept as soon as it is known. What creates records and may not be repeated is kept before it is posted, too: then a
-// crash in between leaves records of which nobody knows (`unknown`), rather than two tickets.
+// The id is kept as soon as it is known. What creates records and may not be repeated is kept before it is posted, too:
+// then a crash in between leaves records of which nobody knows (`unknown`), rather than two tickets.
 //
-// Updates go by Zendesk's own id. Where it is not known, records are found by their external id first. Organizations have no
-// create_or_update_many; they are upserted one by one, without a job.
+// Updates go by Zendesk's own id. Where it is not known, records are found by their external id first. Organizations
+// have no create_or_update_many; they are upserted one by one, without a job.
 
 namespace courier {
 
@@ -151,7 +151,8 @@ Rendered ZendeskClient::render(Operation operation, std::span<const Record> batc
 	bool look_up = false;
 	std::optional<bool> deletes_by_id;
 	for (std::size_t i = 0; i < batch.size(); ++i) {
-		const bool known = !id_of(batch[i]).empty(), findable = can_find() && !field_text(batch[i], "external_id").empty();
+		const bool known = !id_of(batch[i]).empty(),
+		           findable = can_find() && !field_text(batch[i], "external_id").empty();
 		if ((by_id(operation) || operation == Operation::del) && !known && !findable) {
 			out.unrendered.push_back(i);
 			out.why.push_back({.verdict = Verdict::rejected,
@@ -192,10 +193,12 @@ Request ZendeskClient::post(Operation operation, std::span<const Record> batch, 
 		for (auto &record : batch)
 			(names += names.empty() ? "" : ",") +=
 			    http::percent_encode(known ? id_of(record) : field_text(record, "external_id"));
-		return request("DELETE", url("/destroy_many?" + std::string(known ? "ids=" : "external_ids=") + names), "", "", now);
+		return request("DELETE", url("/destroy_many?" + std::string(known ? "ids=" : "external_ids=") + names), "", "",
+		               now);
 	}
 	std::string body = "{\"" + settings_.object + "\":[";
-	const bool quiet = settings_.object == "users" && !by_id(operation) && sync_config("skip_verify_email", "true") == "true";
+	const bool quiet =
+	    settings_.object == "users" && !by_id(operation) && sync_config("skip_verify_email", "true") == "true";
 	bool first = true;
 	for (auto &record : batch) {
 		if (by_id(operation) && id_of(record).empty())
@@ -229,7 +232,8 @@ Request ZendeskClient::step(Operation operation, std::span<const Record> batch, 
 				(names += names.empty() ? "" : ",") += http::percent_encode(field_text(record, "external_id"));
 		return request("GET", url("/show_many?external_ids=" + names), "", "", now);
 	}
-	return request("GET", "/api/v2/job_statuses/" + http::percent_encode(json.at("job").get<std::string>()), "", "", now);
+	return request("GET", "/api/v2/job_statuses/" + http::percent_encode(json.at("job").get<std::string>()), "", "",
+	               now);
 }
 
 Move ZendeskClient::found(std::span<Record> batch, const Answer &answer) const {
@@ -260,7 +264,8 @@ Move ZendeskClient::next(Operation operation, std::span<Record> batch, const std
 	const std::string step = json.at("step");
 	if (step == "poll" && answer.status == 404) {
 		Move move;
-		move.verdicts = all(batch.size(), unreadable("Zendesk does not know job " + json.value("job", "") + " any more"));
+		move.verdicts =
+		    all(batch.size(), unreadable("Zendesk does not know job " + json.value("job", "") + " any more"));
 		return move;
 	}
 	if (auto verdict = trouble(answer)) {
@@ -348,8 +353,8 @@ std::vector<RecordVerdict> ZendeskClient::results(Operation operation, std::span
 		verdict.verdict = Verdict::rejected;
 		verdict.code = text_at(entry, {"error"});
 		verdict.message = text_at(entry, {"details"});
-		if (verdict.code == "UserNotFound" || verdict.code == "OrganizationNotFound" || verdict.code == "TicketNotFound" ||
-		    verdict.code == "RecordNotFound")
+		if (verdict.code == "UserNotFound" || verdict.code == "OrganizationNotFound" ||
+		    verdict.code == "TicketNotFound" || verdict.code == "RecordNotFound")
 			verdict.verdict = Verdict::missing;
 	}
 	return out;
