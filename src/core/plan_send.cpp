@@ -15,11 +15,13 @@ std::string from_tids(const Plan &plan) {
 
 } // namespace
 
+// The idempotency key has the hash of the compared fields, not the record as it is sent: now() and courier.run_id() differ when
+// the same change is sent again by another run.
 std::string page(const Plan &plan) {
 	return "SELECT c.tid, c.op, c.phase, c.former, c.h, coalesce(c.origin, $4::pg_catalog.int8), c.key, c.pk, c.rec, "
 	       "courier.hash128(" +
 	       quote_literal(plan.seed) +
-	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, c.rec, coalesce(c.origin, "
+	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, coalesce(c.h::pg_catalog.text, c.rec), coalesce(c.origin, "
 	       "$4::pg_catalog.int8))::pg_catalog.text, " +
 	       "s.mv, s.r, s.p, c.size FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED "
 	       "PRECEDING) "
