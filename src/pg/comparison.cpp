@@ -301,7 +301,7 @@ Comparison compare_model(RunDefinition &run) {
 		result.held_removals = gone;
 	} else if (gone > 0) {
 		std::int64_t left = 0;
-		if (plan.keep_match() && plan.send_removals)
+		if (plan.keep_match() && plan.send_removals && plan.hold_removals)
 			left += run_as_owner(run, drop_held_removals(plan));
 		left += run_as_owner(run, forget_removed(plan));
 		if (!plan.keep_left || plan.send_removals)

@@ -198,6 +198,10 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 	return ending;
 }
 
+bool names_remote_id(const Client &client, std::optional<Operation> operation, Change change) {
+	return operation && client.names_remote_id(*operation, change);
+}
+
 } // namespace
 
 void report_activity(std::string_view phase, std::string_view sync) {
@@ -215,7 +219,10 @@ std::unique_ptr<Client> open_client(RunDefinition &run, OperationMap &operations
 	// A request that names the previous identifier can rename; without one, a changed identifier is another record.
 	std::string requests = run.client.sync_config.dump() + run.client.definition.dump();
 	plan.rename_by_removal = plan.keep_match() && plan.send_removals && plan.compare_changes &&
-	                         requests.find("previous.") == std::string::npos;
+	                         requests.find("previous.") == std::string::npos &&
+	                         !names_remote_id(*client, operations.changed, Change::changed);
+	// The destination's own identifier is never another record's.
+	plan.hold_removals = !names_remote_id(*client, operations.removed, Change::removed);
 	return client;
 }
 
