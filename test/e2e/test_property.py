@@ -27,6 +27,13 @@ class Own:
         self.cluster.psql("CREATE DATABASE app", database="postgres")
         self.cluster.psql("CREATE EXTENSION pg_courier", *SETUP)
 
+    def stop(self):
+        log = self.log()
+        try:
+            self.cluster.stop()
+        except RuntimeError as error:  # says why, and leaves what was wrong before it as the cause
+            raise AssertionError(f"{error}; its log ends: {log[-3000:]}")
+
     def kills(self):
         return len(re.findall("was terminated by signal 9", self.log()))
 
@@ -61,7 +68,7 @@ def walk(t, make):
     except Exception as error:
         raise AssertionError(f"PROPERTY_SEED={seed} PROPERTY_STEPS={STEPS}: {what}: {error}") from error
     finally:
-        own.cluster.stop()
+        own.stop()
 
 
 @test("property: random models and histories, to etcd", settings=("superuser",))
