@@ -27,6 +27,7 @@ void ensure_snapshot(RunDefinition &run);
 // Just the table, empty.
 void make_snapshot(const RunDefinition &run);
 
-void drop_scratch(const RunDefinition &run);
+// in_doubt: what was on its way may have no outcome, so what the run wanted to change stays noted for the next one.
+void drop_scratch(const RunDefinition &run, bool in_doubt);
 
 } // namespace courier::pg

@@ -43,6 +43,7 @@ struct Ending {
 	std::optional<std::string> code, error, hint;
 	std::int64_t snapshot_change = 0;
 	std::optional<system_clock_point> not_before;
+	bool in_doubt = false; // it ended by an error of ours, perhaps while requests were under way
 };
 
 Ending failed(const Error &error) {
@@ -53,6 +54,7 @@ Ending failed(const Error &error) {
 		out.hint = storable(error.hint);
 	if (error.sqlstate == "57014")
 		out.status = "cancelled";
+	out.in_doubt = true;
 	return out;
 }
 
@@ -69,7 +71,8 @@ void drop_old_scratch(const RunDefinition &run) {
 	    spi_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
 	                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	                " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_%'"
-	                " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
+	                " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2"
+	                " AND c.relname NOT LIKE 'run\\_' || r.run_id || '\\_doubt\\_%'", // the comparison takes it
 	                run.sync_id, run.run_id);
 	UserContext context(run.as_owner());
 	for (std::size_t row = 0; row < rows.size(); row++)
@@ -95,7 +98,7 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 	{
 		Spi spi;
 		if (run && OidIsValid(run->owner))
-			drop_scratch(*run);
+			drop_scratch(*run, ending.in_doubt);
 		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
 		            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
 		            run_id, ending.snapshot_change);
@@ -259,6 +262,7 @@ void execute_run(const Claim &claim) {
 		throw;
 	} catch (const std::exception &error) {
 		ending = {"failed", "58000", storable(error.what()), std::nullopt};
+		ending.in_doubt = true;
 	}
 	finish(run ? &*run : nullptr, claim.run_id, ending);
 }
