@@ -19,6 +19,7 @@ struct Trail {
 	bool existed = false;           // was sent again as changed
 	bool missed = false;            // was sent again as added
 	std::size_t key_length = 0;     // of the idempotency key as it was offered
+	bool lost = false;              // a request with it was sent and had no answer: the destination may have done it
 };
 
 // Records that travel in one request. Records and trails stand side by side, because a client renders a span of

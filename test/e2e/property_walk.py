@@ -43,7 +43,7 @@ class Walk:
         mutations = [m for m in (model.step() for _ in range(r.randint(3, 30))) if m]
         statements += [s for m in mutations for s in m]
         self.steps += len(mutations)
-        self.full, self.extra, self.vanished = False, 0, set()
+        self.full, self.extra, self.vanished, self.doubted = False, 0, set(), set()
         if r.random() < 0.12:
             statements += model.unusable()
             self.steps += 1
@@ -65,15 +65,15 @@ class Walk:
         self.release()
         proxy.seed, proxy.trouble = f"{self.t.name} {n} {r.random()}", {"lost": 0.06, "reset": 0.03, "500": 0.03, "429": 0.02} if r.random() < 0.5 else {}
         what = r.random()
-        if what < 0.08:
+        if n == KILL_IN_ROUND or what < 0.04:
+            self.interrupt("kill", former)
+        elif what < 0.11:
+            self.interrupt("terminate", former)
+        elif what < 0.18:
+            self.interrupt("cancel", former)
+        elif what < 0.26:
             self.full = True
             self.t.wait(self.trigger("full"))
-        elif what < 0.15:
-            self.interrupt("cancel")
-        elif what < 0.22:
-            self.interrupt("terminate")
-        elif what < 0.26 or n == KILL_IN_ROUND:
-            self.interrupt("kill")
         self.finish()
         self.check()
         model.former = former
@@ -115,7 +115,22 @@ class Walk:
                 return
         raise AssertionError(f"no run comes to its end: {self.last}")
 
-    def interrupt(self, how):
+    def take_back(self, former):
+        """While requests are under way, rows go back to what the receiver has accepted, and rows that were removed are there again."""
+        model, statements = self.model, []
+        mails = [row["mail"] for row in model.rows.values()]
+        for key in [k for k in sorted(former) if k in self.acked and k not in self.pending and self.about(k) not in self.proxy.sick and k not in self.vanished]:
+            row, now = former[key], model.rows.get(key)
+            if now == row or mails.count(row["mail"]) != (now is not None) or (now and now["mail"] != row["mail"]):
+                continue
+            statements += model.put(key, row) if now else [model.insert(key, row)]
+            model.rows[key] = row
+            self.doubted.add(key)
+        self.steps += len(statements)
+        if statements:
+            self.t.sql(";\n".join(statements))
+
+    def interrupt(self, how, former):
         """Stops the run while a request is under way, before or after the receiver has done it."""
         self.proxy.hold(self.random.randint(1, 6), self.random.random() < 0.6)
         run = self.trigger()
@@ -128,7 +143,10 @@ class Walk:
             self.t.sql(f"SELECT courier.cancel_run({run})")
             self.proxy.let_go()
             self.t.wait(run)
+            self.t.sql(f"SELECT courier.retry_rejected('{self.t.name}')")  # what was sent, had no answer, and was not sent again
             return
+        if self.random.random() < 0.5 and not self.model.nulls:
+            self.take_back(former)
         self.extra += 1
         worker = int(self.t.admin(f"SELECT r.worker_pid FROM courier_internal.run r JOIN pg_stat_activity a ON a.pid = r.worker_pid AND a.backend_type = 'pg_courier run worker'"
                                   f" WHERE r.run_id = {run}"))
@@ -140,7 +158,7 @@ class Walk:
             os.kill(worker, signal.SIGKILL)
             self.killed += 1
             self.proxy.let_go()
-        # By itself, before the model changes again: what was under way has the key of the interrupted run then.
+        # By itself.
         until("the run that follows an interrupted one", lambda: self.followed(run), 60)
 
     def followed(self, run):
@@ -217,14 +235,14 @@ class Walk:
         mail = model.mail(key)
         others = [k for k, (record, m) in held.items() if m == mail and k != model.k(key)]
         was = [k for k, r in self.acked_before.items() if r["mail"] == mail and k != key]
-        assert not usable_mail(mail) or others or was, why
+        assert not usable_mail(mail) or others or was or mail in self.mails_sent, why
 
     def check_requests(self, records, invalid, holds):
         """Who was sent, how often, and with which idempotency key."""
         model, before = self.model, self.acked
         names = {model.json_key(k): k for k in set(records) | set(before) | self.pending}
         self.acked_before = before
-        self.sent = set()
+        self.sent, self.mails_sent = set(), set()
         self.sick_since |= self.proxy.sick
         by_key, by_request = {}, {}
         for entry in self.proxy.take_journal():
@@ -232,6 +250,8 @@ class Walk:
             about = entry.about
             assert about in names, f"sent, and neither in the model nor accepted before: {entry}"
             by_key.setdefault(names[about], []).append(entry)
+            if self.doubted and entry.done and entry.body and self.receiver.unique_mail:  # it may have been free again later
+                self.mails_sent.add(load(entry.body)["email"])
             self.sent.add(names[about])
             by_request.setdefault(entry.idempotency_key, []).append(entry)
         for key, entries in by_key.items():
@@ -239,10 +259,10 @@ class Walk:
             assert key in records or not holds, f"a removal that is held back was sent: {entries}"
             assert key in records or key in before, f"a record that never arrived and has gone was sent: {entries}"
             unchanged = key in records and key in before and self.unchanged(key, records[key], before[key])
-            assert self.full or key in self.pending or not unchanged, f"sent again, although it is accepted and has not changed: {entries}, {before[key]}"
+            assert self.full or key in self.pending or key in self.doubted or not unchanged, f"sent again, although it is accepted and has not changed: {entries}, {before[key]}"
             for operation in {self.receiver.operation(e) for e in entries}:
                 its = [e for e in entries if self.receiver.operation(e) == operation]
-                most = 1 if self.receiver.once_only else 1 + self.extra + sum(e.fate in ("lost", "held") for e in its)
+                most = (2 if key in self.doubted else 1) if self.receiver.once_only else 1 + (key in self.doubted) + self.extra + sum(e.fate in ("lost", "held") for e in its)
                 assert sum(e.done for e in its) <= most, f"done more than {most} times: {its}"
         for idempotency_key, entries in by_request.items():
             assert idempotency_key, f"without an idempotency key: {entries}"
@@ -267,7 +287,7 @@ class Walk:
         model = self.model
         self.proxy.sick.clear()
         self.proxy.trouble = {}
-        self.full, self.extra = False, 0
+        self.full, self.extra, self.doubted = False, 0, set()
         statements = model.usable()
         mails = [model.mail(k) for k in model.rows]
         for key in sorted(model.rows):

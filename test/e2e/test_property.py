@@ -13,7 +13,7 @@ from property_receivers import ToEtcd, ToParse
 from property_values import SETUP
 from property_walk import Walk
 
-STEPS = int(os.environ.get("PROPERTY_STEPS", "1100"))
+STEPS = int(os.environ.get("PROPERTY_STEPS", "1050"))
 ROUNDS = 12  # of a model
 
 
