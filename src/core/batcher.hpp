@@ -20,6 +20,7 @@ struct Trail {
 	bool existed = false;           // was sent again as changed
 	bool missed = false;            // was sent again as added
 	std::size_t key_length = 0;     // of the idempotency key as it was offered
+	bool lost = false;              // a request with it was sent and had no answer: the destination may have done it
 };
 
 // Where a conversation about a batch is (conversation.cpp).

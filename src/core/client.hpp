@@ -82,6 +82,10 @@ public:
 		return has(wanted) ? std::optional(wanted) : std::nullopt;
 	}
 
+	// Whether that request tells the record by the identifier that the destination gave: then it reaches this record and no
+	// other, whatever its match value is.
+	virtual bool names_remote_id(Operation /* operation */, Change /* change */) const { return false; }
+
 	// A request that must be answered before any other (a token). nullopt: none needed now.
 	virtual std::optional<Request> authorize(std::chrono::system_clock::time_point now) = 0;
 	// Takes the answer of authorize(); an error message when it is not a token.

@@ -393,6 +393,8 @@ void Delivery::State::on_broken(Flight flight, const Answer &answer) {
 			all_unknown();
 			return;
 		}
+		for (auto &trail : batch.trails)
+			trail.lost = true;
 		break;
 	case Transfer::unresolved:
 	case Transfer::refused:

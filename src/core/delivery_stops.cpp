@@ -27,9 +27,14 @@ void Delivery::State::settle(Record record, const Trail &trail, Outcome outcome,
 	record.idempotency_key.resize(trail.key_length);
 	Settled its;
 	its.record = std::move(record);
-	its.outcome = outcome;
+	// Not unsent: were it aborted, the next run would send it as something new, with another idempotency key.
+	const bool sent_in_vain = outcome == Outcome::aborted && cancelled && !failure && trail.lost;
+	its.outcome = sent_in_vain ? Outcome::rejected : outcome;
 	its.http_status = status;
-	if (outcome == Outcome::aborted) {
+	if (sent_in_vain) {
+		its.code = transfer_code(Transfer::lost);
+		its.message = "the answer was lost, and the run was cancelled before it was sent again";
+	} else if (outcome == Outcome::aborted) {
 		its.code = !verdict.code.empty() ? verdict.code : failure ? failure->code : "cancelled";
 		its.message = verdict.message;
 	} else {

@@ -68,6 +68,7 @@ struct Plan {
 	bool clear_removals = false;      // removed records carry every field, null but for the match fields
 	bool removal_payload = false;     // removed records carry the accepted payload (notifications)
 	bool rename_by_removal = false;   // a changed match value is told as a removal and an addition
+	bool hold_removals = true;        // a removal is not told while another record holds its match value
 	bool resend = false;              // resync = full
 	bool has_rejected = false;        // run_rej is not empty
 	std::optional<PlanFormat> former; // set: the snapshot's hashes were made with another form; both are evaluated

@@ -6,25 +6,13 @@ namespace courier {
 
 using namespace plan_sql;
 
-namespace {
-
-// Where the records are: the changes of a run, or those that a job has (plan_jobs.cpp), which have the same columns.
-std::string source(const Plan &plan, Held held) {
-	return held == Held::by_run ? chg(plan) : jobs_table(plan.sync_id);
-}
-
-std::string from_tids(const Plan &plan, Held held) {
-	return "pg_catalog.unnest($1::pg_catalog.tid[]) AS u(t) JOIN " + source(plan, held) +
-	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t";
-}
-
-} // namespace
-
+// The idempotency key has the hash of the compared fields, not the record as it is sent: now() and courier.run_id() differ when
+// the same change is sent again by another run.
 std::string page(const Plan &plan) {
 	return "SELECT c.tid, c.op, c.phase, c.former, c.h, coalesce(c.origin, $4::pg_catalog.int8), c.key, c.pk, c.rec, "
 	       "courier.hash128(" +
 	       quote_literal(plan.seed) +
-	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, c.rec, coalesce(c.origin, "
+	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, coalesce(c.h::pg_catalog.text, c.rec), coalesce(c.origin, "
 	       "$4::pg_catalog.int8))::pg_catalog.text, " +
 	       "s.mv, s.r, s.p, c.size FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED "
 	       "PRECEDING) "

@@ -239,6 +239,15 @@ std::string inv(const Plan &plan) {
 	return scratch_table(plan, "inv");
 }
 
+std::string source(const Plan &plan, Held held) {
+	return held == Held::by_run ? chg(plan) : jobs_table(plan.sync_id);
+}
+
+std::string from_tids(const Plan &plan, Held held) {
+	return "pg_catalog.unnest($1::pg_catalog.tid[]) AS u(t) JOIN " + source(plan, held) +
+	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t";
+}
+
 std::string model(const Plan &plan) {
 	return plan.relation + " AS " + plan.alias;
 }

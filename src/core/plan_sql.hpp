@@ -68,4 +68,8 @@ std::string rej(const Plan &plan);
 std::string inv(const Plan &plan);
 std::string model(const Plan &plan);
 
+// Where records under way are: the changes of a run, or those that a job has (plan_jobs.cpp), which have the same columns.
+std::string source(const Plan &plan, Held held);
+std::string from_tids(const Plan &plan, Held held); // those of $1, as c
+
 } // namespace courier::plan_sql

@@ -183,6 +183,11 @@ bool DeclarativeClient::has(Operation operation) const {
 	                   [&](Change change) { return find(operation, change); });
 }
 
+bool DeclarativeClient::names_remote_id(Operation operation, Change change) const {
+	const auto *request = find(operation, change);
+	return request && request->names_remote_id();
+}
+
 std::optional<Operation> DeclarativeClient::serves(Operation wanted, Change change) const {
 	std::string key = serving_key(specs_, wanted, change);
 	if (key.empty())

@@ -24,6 +24,7 @@ public:
 	Limits limits(Operation operation) const override;
 	bool has(Operation operation) const override;
 	std::optional<Operation> serves(Operation wanted, Change change) const override;
+	bool names_remote_id(Operation operation, Change change) const override;
 
 	std::optional<Request> authorize(std::chrono::system_clock::time_point now) override;
 	std::optional<std::string> authorized(const Answer &answer, std::chrono::system_clock::time_point now) override;

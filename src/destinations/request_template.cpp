@@ -92,6 +92,11 @@ RequestTemplate::RequestTemplate(const RequestSpec &spec, Scope scope) : method_
 			content_type_.clear();
 }
 
+bool RequestTemplate::names_remote_id() const {
+	return path_.uses(Source::remote_id) || json_.uses(Source::remote_id) || text_.uses(Source::remote_id) ||
+	       std::any_of(query_.begin(), query_.end(), [](auto &entry) { return entry.second.uses(Source::remote_id); });
+}
+
 bool RequestTemplate::batches() const {
 	if (per_record_outside_)
 		return false;

@@ -1,5 +1,6 @@
 #include "pg/comparison.hpp"
 
+#include "core/plan_doubt.hpp"
 #include "destinations/operations.hpp"
 #include "pg/fault.hpp"
 #include "pg/spi.hpp"
@@ -230,6 +231,26 @@ void check_snapshot_table(const RunDefinition &run) {
 		            "Remove what was added to it.");
 }
 
+// What earlier runs of this sync left in doubt when they were interrupted.
+void take_in_doubt(const RunDefinition &run, bool mark) {
+	Rows rows = spi_execute("SELECT DISTINCT r.run_id FROM pg_catalog.pg_class c"
+	                        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	                        " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_doubt\\_%'"
+	                        " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
+	                        run.sync_id, run.run_id);
+	UserContext context(run.as_owner());
+	for (std::size_t row = 0; row < rows.size(); row++) {
+		Plan its = run.plan;
+		its.run_id = rows.get<std::int64_t>(row, 0);
+		std::string table = scratch_table(its, "doubt");
+		if (spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", table).is_null(0, 0))
+			continue; // somebody else's, of a similar name
+		if (mark)
+			spi_execute(mark_in_doubt(run.plan, table));
+		spi_execute("DROP TABLE " + table);
+	}
+}
+
 // Which table it is: the owner of that one, and of no other of the same name, owns the sync.
 void note_snapshot(const RunDefinition &run) {
 	spi_execute("INSERT INTO courier_internal.sync_state AS t (sync_id, snapshot_oid)"
@@ -373,7 +394,7 @@ void find_changes(RunDefinition &run, Comparison &result) {
 		result.held_removals = gone;
 	} else if (gone > 0) {
 		std::int64_t left = 0;
-		if (plan.keep_match() && plan.send_removals)
+		if (plan.keep_match() && plan.send_removals && plan.hold_removals)
 			left += run_as_owner(run, drop_held_removals(plan));
 		left += run_as_owner(run, forget_removed(plan));
 		if (!plan.keep_left || plan.send_removals)
@@ -399,6 +420,8 @@ Comparison compare_model(RunDefinition &run) {
 	Plan &plan = run.plan;
 	Comparison result;
 	ensure_snapshot(run);
+	if (plan.only_key.empty()) // keys of another type say nothing
+		take_in_doubt(run, run.former && same_key_types(*run.former, plan));
 	copy_rejected(run);
 	if (is_all_new(run))
 		add_all(run, result);
@@ -414,6 +437,8 @@ Comparison compare_model(RunDefinition &run) {
 	result.blocked = plan.only_key.empty() ? guard(run, result) : std::nullopt;
 	if (result.blocked)
 		return result;
+	if (result.changed + result.removed > 0)
+		run_as_owner(run, note_in_doubt(plan));
 	if (plan.only_key.empty()) {
 		if (plan.has_rejected)
 			forget_stale_rejected(run);
@@ -428,6 +453,7 @@ Comparison compare_model(RunDefinition &run) {
 Comparison take_baseline(RunDefinition &run) {
 	Comparison result;
 	ensure_snapshot(run);
+	take_in_doubt(run, false);
 	RowCounts counts = stage_model(run);
 	run_as_owner(run, create_changes(run.plan));
 	note_unusable(run, counts, result);
@@ -447,10 +473,12 @@ Comparison take_baseline(RunDefinition &run) {
 	return result;
 }
 
-void drop_scratch(const RunDefinition &run) {
+void drop_scratch(const RunDefinition &run, bool in_doubt) {
 	std::string tables;
 	for (const char *suffix : {"cur", "dif", "chg", "rej", "inv"})
 		tables += (tables.empty() ? "" : ", ") + scratch_table(run.plan, suffix);
+	if (!in_doubt)
+		tables += ", " + scratch_table(run.plan, "doubt");
 	UserContext context(run.as_owner({{"client_min_messages", "warning"}}));
 	spi_execute("DROP TABLE IF EXISTS " + tables);
 }

@@ -44,6 +44,7 @@ struct Ending {
 	std::optional<std::string> code, error, hint;
 	std::int64_t snapshot_change = 0;
 	std::optional<system_clock_point> not_before;
+	bool in_doubt = false; // it ended by an error of ours, perhaps while requests were under way
 };
 
 Ending failed(const Error &error) {
@@ -54,6 +55,7 @@ Ending failed(const Error &error) {
 		out.hint = storable(error.hint);
 	if (error.sqlstate == "57014")
 		out.status = "cancelled";
+	out.in_doubt = true;
 	return out;
 }
 
@@ -70,7 +72,8 @@ void drop_old_scratch(const RunDefinition &run) {
 	    spi_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
 	                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	                " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_%'"
-	                " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
+	                " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2"
+	                " AND c.relname NOT LIKE 'run\\_' || r.run_id || '\\_doubt\\_%'", // the comparison takes it
 	                run.sync_id, run.run_id);
 	UserContext context(run.as_owner());
 	for (std::size_t row = 0; row < rows.size(); row++)
@@ -97,7 +100,7 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 	{
 		Spi spi;
 		if (run && OidIsValid(run->owner))
-			drop_scratch(*run), drop_idle_jobs_table(*run);
+			drop_scratch(*run, ending.in_doubt), drop_idle_jobs_table(*run);
 		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
 		            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
 		            run_id, ending.snapshot_change);
@@ -212,6 +215,10 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 	return ending;
 }
 
+bool names_remote_id(const Client &client, std::optional<Operation> operation, Change change) {
+	return operation && client.names_remote_id(*operation, change);
+}
+
 } // namespace
 
 void report_activity(std::string_view phase, std::string_view sync) {
@@ -229,7 +236,10 @@ std::unique_ptr<Client> open_client(RunDefinition &run, OperationMap &operations
 	// A request that names the previous identifier can rename; without one, a changed identifier is another record.
 	std::string requests = run.client.sync_config.dump() + run.client.definition.dump();
 	plan.rename_by_removal = plan.keep_match() && plan.send_removals && plan.compare_changes &&
-	                         requests.find("previous.") == std::string::npos;
+	                         requests.find("previous.") == std::string::npos &&
+	                         !names_remote_id(*client, operations.changed, Change::changed);
+	// The destination's own identifier is never another record's.
+	plan.hold_removals = !names_remote_id(*client, operations.removed, Change::removed);
 	return client;
 }
 
@@ -266,6 +276,7 @@ void execute_run(const Claim &claim) {
 		throw;
 	} catch (const std::exception &error) {
 		ending = {"failed", "58000", storable(error.what()), std::nullopt};
+		ending.in_doubt = true;
 	}
 	finish(run ? &*run : nullptr, claim.run_id, ending);
 }

@@ -1,5 +1,6 @@
 #include "pg/settlement.hpp"
 
+#include "core/plan_doubt.hpp"
 #include "pg/fault.hpp"
 #include "pg/jobs.hpp"
 
@@ -48,6 +49,18 @@ std::string storable(std::string_view text, std::size_t most) {
 	return out;
 }
 
+namespace {
+
+// Not refused by the destination: it may have done it, and its answer was lost or was none.
+bool may_have_arrived(const Settled &one) {
+	if (one.outcome == Outcome::unknown)
+		return true;
+	return one.outcome == Outcome::rejected &&
+	       (one.http_status >= 500 || one.code == "connection_lost" || one.code == "bad_answer");
+}
+
+} // namespace
+
 void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
                         std::uint64_t requests) {
 	COURIER_FAULT("before_settle");
@@ -73,7 +86,7 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 }
 
 void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
-	std::vector<Tid> accepted, skipped, removed;
+	std::vector<Tid> accepted, skipped, removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
 	for (auto &one : settled) {
 		Change change = underway.at(one.record.id).change;
@@ -84,13 +97,15 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 			remote_ids.push_back(or_null(storable(one.remote_id)));
 		} else if (one.outcome == Outcome::skipped && change != Change::removed) {
 			skipped.push_back(Tid::unpack(one.record.id));
+		} else if (change != Change::added && may_have_arrived(one)) {
+			in_doubt.push_back(Tid::unpack(one.record.id));
 		}
 		if (one.outcome == Outcome::succeeded && change == Change::added)
 			totals_.snapshot_change++;
 		if (one.outcome == Outcome::succeeded && change == Change::removed && !underway.at(one.record.id).former)
 			totals_.snapshot_change--;
 	}
-	if (accepted.empty() && skipped.empty() && removed.empty())
+	if (accepted.empty() && skipped.empty() && removed.empty() && in_doubt.empty())
 		return;
 	UserContext context(run_.as_owner(tid_settings()));
 	if (!accepted.empty())
@@ -99,6 +114,8 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 		spi_execute(settle_skipped(run_.plan, held_), skipped);
 	if (!removed.empty())
 		spi_execute(settle_removed(run_.plan, held_), removed);
+	if (!in_doubt.empty())
+		spi_execute(settle_in_doubt(run_.plan, held_), in_doubt);
 }
 
 void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {

@@ -44,6 +44,8 @@ def perform(number, name, function):
     except Exception as error:
         where = [f"{os.path.basename(f.filename)}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
         failure = f"{type(error).__name__}: {error}\n  at {' > '.join(where)}"
+        if error.__context__ and error.__context__ is not error.__cause__:  # went wrong while that was dealt with
+            failure += f"\n  after {type(error.__context__).__name__}: {error.__context__}"
     finally:
         try:
             case.quiet()

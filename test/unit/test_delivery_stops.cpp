@@ -378,6 +378,22 @@ TEST(DeliveryStops, CancelAbortsWhatIsUnsentAndWaitsForWhatIsOnItsWay) {
 	EXPECT_EQ(bench.failure(), "");
 }
 
+TEST(DeliveryStops, CancelRejectsWhatWasSentAndHadNoAnswer) {
+	Bench bench;
+	bench.client.common.concurrency = 3;
+	bench.offer(1, 3);
+	bench.step();
+	bench.reply(0, answer(200));
+	bench.reply(1, broken(Transfer::lost)); // waits for a retry
+	bench.delivery->cancel();
+	bench.reply(2, broken(Transfer::lost));
+	EXPECT_TRUE(bench.delivery->finished());
+	EXPECT_EQ(bench.outcome(1), "succeeded");
+	EXPECT_EQ(bench.outcome(2), "rejected connection_lost"); // keeps its idempotency key for the next run
+	EXPECT_EQ(bench.outcome(3), "rejected connection_lost");
+	EXPECT_EQ(bench.failure(), "");
+}
+
 TEST(DeliveryStops, CancelBeforeAnythingWasSent) {
 	Bench bench;
 	bench.offer(1, 2);
