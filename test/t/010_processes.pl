@@ -19,6 +19,9 @@ restart_after_crash = on
 log_min_messages = debug1
 max_worker_processes = 16
 CONF
+# What was staged, not what may be installed.
+my $stage = $ENV{PG_COURIER_DESTDIR};
+$node->append_conf('postgresql.conf', "extension_destdir = '$stage'\ndynamic_library_path = '$stage$ENV{PG_COURIER_PKGLIBDIR}:\$libdir'\n") if $stage;
 $node->start;
 
 sub make_database {
