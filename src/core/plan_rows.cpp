@@ -100,9 +100,8 @@ std::string recall_left(const Plan &plan) {
 
 std::string forget_left(const Plan &plan) {
 	return "DELETE FROM " + snapshot(plan) +
-	       " s WHERE s.s OPERATOR(pg_catalog.=) 'l' AND s.t OPERATOR(pg_catalog.<) pg_catalog.now() "
-	       "OPERATOR(pg_catalog.-) "
-	       "$1::pg_catalog.interval";
+	       " s WHERE s.s OPERATOR(pg_catalog.=) 'l' AND s.t OPERATOR(pg_catalog.<) "
+	       "(pg_catalog.now() OPERATOR(pg_catalog.-) $1::pg_catalog.interval)"; // all OPERATOR() bind alike
 }
 
 std::string adopt_hashes(const Plan &plan) {

@@ -151,6 +151,11 @@ const RequestTemplate *DeclarativeClient::find(Operation operation, Change chang
 	return otherwise ? &*default_ : nullptr;
 }
 
+const Response &DeclarativeClient::response_to(Operation operation, Change change) const {
+	auto found = specs_.find(serving_key(specs_, operation, change));
+	return found != specs_.end() && found->second.response ? *found->second.response : response_;
+}
+
 std::size_t DeclarativeClient::batch_records(const RequestTemplate &request) const {
 	if (!request.batches())
 		return 1;
@@ -162,12 +167,13 @@ Limits DeclarativeClient::limits(Operation operation) const {
 	Limits limits;
 	limits.batch_bytes = limits_.batch_bytes.value_or(limits.batch_bytes);
 	limits.concurrency = limits_.concurrency.value_or(limits.concurrency);
-	limits.atomic = response_.atomic;
+	limits.atomic = true;
 	const RequestTemplate *first = nullptr;
 	for (Change change : all_changes) {
 		const RequestTemplate *request = find(operation, change);
 		if (!request)
 			continue;
+		limits.atomic = limits.atomic && response_to(operation, change).atomic;
 		std::size_t records = batch_records(*request);
 		// Two templates for one operation (a message per kind of change) cannot share a request.
 		limits.batch_records = !first ? records : first != request ? 1 : std::min(limits.batch_records, records);
@@ -175,6 +181,7 @@ Limits DeclarativeClient::limits(Operation operation) const {
 			break;
 		first = request;
 	}
+	limits.atomic = limits.atomic && first;
 	return limits;
 }
 
@@ -284,7 +291,8 @@ Rendered DeclarativeClient::render(Operation operation, std::span<const Record> 
 std::vector<RecordVerdict> DeclarativeClient::classify(Operation operation, const Rendered &rendered,
                                                        std::span<const Record> batch, const Answer &answer) const {
 	const RequestTemplate *changing = changes_objects_ ? find(Operation::upsert, Change::changed) : nullptr;
-	return map_answer(response_, answer, batch, rendered.records, [&](const Record &record) {
+	const Response &response = batch.empty() ? response_ : response_to(operation, batch[0].change);
+	return map_answer(response, answer, batch, rendered.records, [&](const Record &record) {
 		return Asked {operation, record.change, changing && changing != find(operation, record.change)};
 	});
 }

@@ -41,6 +41,7 @@ public:
 
 private:
 	const RequestTemplate *find(Operation operation, Change change) const;
+	const Response &response_to(Operation operation, Change change) const;
 	std::size_t batch_records(const RequestTemplate &request) const;
 	void finish(Request &request, const std::string &idempotency_key, std::chrono::system_clock::time_point now) const;
 	std::string batch_key(std::span<const Record> batch, std::span<const std::size_t> records) const;

@@ -30,6 +30,7 @@ struct RequestSpec {
 	std::optional<Encoding> encoding;
 	std::optional<nlohmann::ordered_json> body;
 	std::optional<bool> idempotent;
+	std::optional<Response> response; // instead of the one that the operations share
 	bool from_sync = false; // written by a sync's owner: no secrets in it
 };
 

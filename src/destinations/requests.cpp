@@ -55,7 +55,7 @@ TextPairs read_headers(const Reader &reader) {
 }
 
 RequestSpec read_request(const Reader &reader, bool from_sync) {
-	reader.only_keys({"method", "path", "query", "headers", "encoding", "body", "idempotent"});
+	reader.only_keys({"method", "path", "query", "headers", "encoding", "body", "idempotent", "response"});
 	RequestSpec spec;
 	spec.place = reader.place();
 	spec.from_sync = from_sync;
@@ -73,6 +73,12 @@ RequestSpec read_request(const Reader &reader, bool from_sync) {
 		spec.body = reader.at("body").json();
 	if (reader.has("idempotent"))
 		spec.idempotent = reader.at("idempotent").boolean();
+	if (reader.has("response")) {
+		Reader response = reader.at("response");
+		if (response.has("wait"))
+			response.at("wait").fail("belongs to the response that all operations share");
+		spec.response = read_response(response);
+	}
 	if (spec.encoding == Encoding::none && spec.body)
 		reader.fail("has a body and encoding none");
 	if (!spec.body && (spec.encoding == Encoding::xml || spec.encoding == Encoding::text))

@@ -42,11 +42,11 @@ class ParseServer:
 
     HEADERS = {"X-Parse-Application-Id": "app", "X-Parse-REST-API-Key": "rk"}
 
-    def __init__(self, directory, cluster):
-        modules, self.cluster, port = installed(), cluster, free_port()
-        cluster.psql("CREATE DATABASE parse", database="postgres")
+    def __init__(self, directory, cluster, database="parse"):
+        modules, self.cluster, self.database, port = installed(), cluster, database, free_port()
+        cluster.psql(f"CREATE DATABASE {database}", database="postgres")
         self.url = f"http://127.0.0.1:{port}/parse"
-        config = {"appId": "app", "masterKey": "mk", "restAPIKey": "rk", "databaseURI": f"postgres://postgres@127.0.0.1:{cluster.port}/parse",
+        config = {"appId": "app", "masterKey": "mk", "restAPIKey": "rk", "databaseURI": f"postgres://postgres@127.0.0.1:{cluster.port}/{database}",
                   "host": "127.0.0.1", "port": port, "serverURL": self.url, "allowClientClassCreation": True, "masterKeyIps": ["127.0.0.1", "::1"],
                   "idempotencyOptions": {"paths": ["classes/.*"], "ttl": 86400}, "requestComplexity": {"batchRequestLimit": 50}}
         with open(os.path.join(directory, "parse.json"), "w") as f:
@@ -75,7 +75,7 @@ class ParseServer:
             return json.load(answer)
 
     def sql(self, *commands):
-        return self.cluster.psql(*commands, database="parse")
+        return self.cluster.psql(*commands, database=self.database)
 
     def stop(self):
         self.process.terminate()

@@ -42,6 +42,39 @@ Error definition_error(const std::string &patch) {
 
 } // namespace
 
+TEST(Definitions, ARequestCanHaveAResponseOfItsOwn) {
+	Wanted wanted;
+	wanted.batch_size = 10;
+	wanted.sync_config = parsed(R"({
+	  "requests": {"insert": {"path": "/bulk", "body": {"docs": "{{ records }}"}, "response": {"atomic": true, "records": {
+	                 "mapper": "by_order", "at": "", "ok": {"pointer": "/ok", "equals": true}, "code": "/error",
+	                 "remote_id": "/rev"}}},
+	               "update": {"method": "PUT", "path": "/{{ id }}"}},
+	  "response": {"code": "/why", "remote_id": "/rev"}})");
+	auto its = client(wanted);
+	std::vector added {record(R"({"id":1})"), record(R"({"id":2})")};
+	auto rendered = its->render(Operation::insert, added, noon);
+	const char *partly = R"([{"ok":true,"rev":"1-a"},{"error":"conflict"}])";
+	auto verdicts = its->classify(Operation::insert, rendered, added, answer(201, partly));
+	EXPECT_EQ(verdicts[0].verdict, Verdict::accepted);
+	EXPECT_EQ(verdicts[0].remote_id, "1-a");
+	EXPECT_EQ(verdicts[1].verdict, Verdict::rejected);
+	EXPECT_EQ(verdicts[1].code, "conflict");
+	std::vector changed {record(R"({"id":1})", Change::changed)};
+	rendered = its->render(Operation::update, changed, noon);
+	verdicts = its->classify(Operation::update, rendered, changed, answer(201, R"({"rev":"2-b"})"));
+	EXPECT_EQ(verdicts[0].verdict, Verdict::accepted);
+	EXPECT_EQ(verdicts[0].remote_id, "2-b");
+	verdicts = its->classify(Operation::update, rendered, changed, answer(400, R"({"why":"no"})"));
+	EXPECT_EQ(verdicts[0].code, "no");
+	EXPECT_TRUE(its->limits(Operation::insert).atomic);
+	EXPECT_FALSE(its->limits(Operation::update).atomic);
+	wanted.sync_config["requests"]["insert"]["response"] = parsed(R"({"wait": {"pointer": "/x"}})");
+	auto error = error_of([&] { client(wanted); });
+	EXPECT_EQ(error.sqlstate, "22023");
+	EXPECT_NE(error.message.find("requests.insert.response.wait"), std::string::npos) << error.message;
+}
+
 TEST(Definitions, AMadeTypeSendsWhatItSays) {
 	Wanted wanted;
 	wanted.definition = parsed(crm);

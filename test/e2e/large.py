@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""A model of millions of rows: how long its runs take, what the worker needs, and that exactly the changes arrive. Started by test/large."""
+
+import collections
+import os
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import Cluster, equal, literal  # noqa: E402
+from receiver import Answer, Receiver  # noqa: E402
+
+ROWS = int(os.environ.get("LARGE_ROWS", "5000000"))
+MEMORY_LIMIT = 256  # MB that are the worker's own; shared buffers come on top
+passed = failed = 0
+
+
+class Watch:
+    """The memory of the run worker, read from /proc while it lives."""
+
+    def __init__(self, cluster):
+        self.cluster, self.most, self.done = cluster, collections.Counter(), threading.Event()
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        while not self.done.wait(0.25):
+            pids = self.cluster.psql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_courier run worker'").split()
+            for pid in pids:
+                try:
+                    with open(f"/proc/{pid}/status") as status:
+                        found = dict(line.split(":", 1) for line in status)
+                except OSError:
+                    continue
+                for name in ("VmHWM", "RssAnon"):
+                    self.most[name] = max(self.most[name], int(found[name].split()[0]) // 1024)
+
+    def end(self):
+        self.done.set()
+        self.thread.join()
+        return self.most
+
+
+def step(what, function):
+    """Runs it, says what it measured and whether it was as it should be."""
+    global passed, failed
+    start = time.time()
+    try:
+        said = function()
+        passed += 1
+        print(f"ok - {what}: {time.time() - start:.1f} s{'; ' + said if said else ''}", flush=True)
+    except Exception as error:
+        failed += 1
+        print(f"not ok - {what} ({time.time() - start:.1f} s)\n  # {type(error).__name__}: {str(error)[:2000]}", flush=True)
+
+
+def main():
+    receiver, cluster = Receiver(), Cluster("owner")
+    answered, arrived = Answer(200, {"ok": True}), collections.Counter()
+    try:
+        cluster.psql("CREATE DATABASE app", database="postgres")
+        receiver.script("/in", answered)
+        sql = cluster.psql
+        run_details = "planned_added, planned_changed, planned_removed, succeeded_added + succeeded_changed + succeeded_removed, requests"
+
+        def make():
+            sql("CREATE EXTENSION pg_courier", "CREATE TABLE customer (id bigint PRIMARY KEY, name text, email text, amount numeric(12,2), changed_at timestamptz)",
+                f"INSERT INTO customer SELECT g, 'customer ' || g, 'c' || g || '@example.com', g / 100.0, '2024-01-01' FROM generate_series(1, {ROWS}) g", "ANALYZE customer",
+                "SELECT courier.create_model('customer', relation => 'customer')", f"SELECT courier.create_destination('d', 'http', {literal({'base_url': receiver.url})})",
+                "SELECT courier.create_sync('large', 'customer', 'd', mode => 'mirror', first_run => 'baseline', options => '{\"batch_size\": 500, \"log_records\": \"failed\"}', config => "
+                + literal({"requests": {"upsert": {"method": "PUT", "path": "/in/up", "body": {"rows": "{{ records }}"}},
+                                        "delete": {"method": "PUT", "path": "/in/down", "body": {"rows": "{{ records }}"}}}}) + ")", timeout=1800)
+            return f"{ROWS} rows, {sql('SELECT pg_size_pretty(pg_total_relation_size($$customer$$))')}"
+
+        def run(*expected):
+            watch = Watch(cluster)
+            try:
+                sql("CALL courier.run_sync('large')", timeout=3600)
+            finally:
+                memory = watch.end()
+            details = sql(f"SELECT {run_details} FROM courier.run_details ORDER BY run_id DESC LIMIT 1")
+            equal([int(n) for n in details.split("|")][:4], list(expected), "added, changed, removed, succeeded")
+            seconds = sql("SELECT extract(epoch FROM finished_at - started_at)::numeric(10,1) FROM courier.run_details ORDER BY run_id DESC LIMIT 1")
+            assert memory["RssAnon"] <= MEMORY_LIMIT, f"the worker needed {memory['RssAnon']} MB of its own"
+            return f"run {seconds} s, {details.rsplit('|', 1)[1]} requests, worker {memory['RssAnon']} MB of its own, VmHWM {memory['VmHWM']} MB with shared buffers"
+
+        def came(path):
+            """The ids that came to a path since the last look."""
+            every = receiver.requests(path)
+            new, arrived[path] = every[arrived[path]:], len(every)
+            return sorted(row["id"] for r in new for row in r.json["rows"])
+
+        share = ROWS // 100
+        step("a model is made", make)
+        step("first run, baseline", lambda: run(0, 0, 0, 0))
+        step("a run without changes", lambda: run(0, 0, 0, 0))
+
+        def changes():
+            sql("UPDATE customer SET amount = amount + 1 WHERE id % 100 = 7", timeout=1800)
+            said = run(0, share, 0, share)
+            equal(came("/in/up"), list(range(7, ROWS + 1, 100)), "ids that arrived")
+            return said
+        step("1 % of the rows change", changes)
+
+        def removals():
+            sql("DELETE FROM customer WHERE id % 100 = 8", f"INSERT INTO customer SELECT g, 'new', NULL, 1, now() FROM generate_series({ROWS + 1}, {ROWS + share}) g", timeout=1800)
+            said = run(share, 0, share, 2 * share)
+            equal(came("/in/up"), list(range(ROWS + 1, ROWS + share + 1)), "ids that were added")
+            equal(came("/in/down"), list(range(8, ROWS + 1, 100)), "ids that were removed")
+            return said
+        step("1 % is removed and 1 % is added", removals)
+        step("and nothing is left to send", lambda: run(0, 0, 0, 0))
+    finally:
+        cluster.stop()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""In which order and how fast requests go out, and what becomes of a batch."""
+
+from harness import equal, test
+from receiver import Answer
+
+BATCH = {"upsert": {"method": "POST", "path": "/up", "body": {"rows": "{{ records }}"}, "idempotent": True},
+         "delete": {"method": "POST", "path": "/down", "body": {"rows": "{{ records }}"}, "idempotent": True}}
+
+
+def batches(t, *rows, requests=BATCH, **settings):
+    """A sync of batches to a path that stores nothing."""
+    t.path = f"/plain/{t.name}"
+    t.table(rows)
+    t.sync(requests=requests, **settings)
+
+
+def ids(request):
+    return [r["id"] for r in request.json["rows"]]
+
+
+@test("removals are sent when every addition and change is settled, over several batches and requests at a time, refused ones among them")
+def order(t):
+    batches(t, *[(n, "x") for n in range(1, 41)], mode="mirror", options={"batch_size": 5, "concurrency": 4})
+    t.run(succeeded_added=40)
+    t.seen()
+    # The first answers come late, and one batch has to be tried again and taken apart.
+    slow = [Answer(200, delay=0.6), Answer(503), Answer(422, delay=0.3)]
+    t.receiver.script(f"{t.path}/up", *slow, Answer(200))
+    t.receiver.script(f"{t.path}/down", Answer(200))
+    t.sql(f"DELETE FROM {t.name} WHERE id <= 15", f"UPDATE {t.name} SET name = 'y' WHERE id > 30", f"INSERT INTO {t.name} SELECT g, 'new' FROM generate_series(101, 115) g")
+    t.run(succeeded_added=15, succeeded_changed=10, succeeded_removed=15)
+    seen = t.seen()
+    up, down = [r for r in seen if r.path.endswith("/up")], [r for r in seen if r.path.endswith("/down")]
+    assert max(r.number for r in up) < min(r.number for r in down), [(r.number, r.path) for r in seen]
+    equal(sorted(i for r in down for i in ids(r)), list(range(1, 16)))
+    equal(len(down), 3)
+    answered = min(r.time for r in down) - min(r.time for r in up)
+    assert answered >= 0.6, f"a removal went out {answered} s after the first addition, which was answered after 0.6 s"
+
+
+@test("records that were refused before travel in batches of their own: they cannot spoil the others")
+def known_bad(t):
+    batches(t, *[(n, "bad" if n in (3, 7) else "good") for n in range(1, 11)], options={"batch_size": 100})
+    t.receiver.script(f"{t.path}/up", lambda r: Answer(422, "no bad ones") if any(x["name"].startswith("bad") for x in r.json["rows"]) else Answer(200))
+    t.run("warning", succeeded_added=8, rejected_added=2)
+    t.seen()
+    t.sql(f"UPDATE {t.name} SET name = name || '!'")
+    t.run("warning", succeeded_changed=8, rejected_added=2)
+    seen = [sorted(ids(r)) for r in t.seen()]
+    equal([b for b in seen if not {3, 7} & set(b)], [[n for n in range(1, 11) if n not in (3, 7)]])
+    equal([b for b in seen if {3, 7} & set(b) and set(b) - {3, 7}], [])
+
+
+@test("a batch refused as a whole that may not be repeated: every record of it is unknown, and none is sent again by itself")
+def whole_unknown(t):
+    post = {"upsert": {"method": "POST", "path": "/up", "body": {"rows": "{{ records }}"}}}
+    batches(t, (1, "a"), (2, "b"), (3, "c"), requests=post, options={"batch_size": 10})
+    t.receiver.script(f"{t.path}/up", Answer(422, "one of them is bad"), Answer(200))
+    t.run("warning", unknown=3, requests=1)
+    equal([(r["key"], r["outcome"], r["message"]) for r in t.rejected()], [(k, "unknown", "one of them is bad") for k in "123"])
+    t.run("warning", requests=0)
+    t.call(f"SELECT courier.retry_rejected('{t.name}', '{{\"id\": 2}}')")
+    t.run("warning", succeeded_added=1, requests=1)
+    t.call(f"SELECT courier.discard_rejected('{t.name}', '{{\"id\": 3}}')", f"SELECT courier.retry_rejected('{t.name}')")
+    t.run(succeeded_added=1, requests=1)
+    equal([ids(r) for r in t.seen()], [[1, 2, 3], [2], [1]])
+    # Discarded: sent when its values change, not before.
+    t.run(requests=0)
+    t.sql(f"UPDATE {t.name} SET name = 'z' WHERE id = 3")
+    t.run(succeeded_added=1, requests=1)
+    equal([ids(r) for r in t.seen()], [[3]])
+
+
+@test("a refused batch that is atomic: the bad record is taken out and the rest is sent again")
+def atomic(t):
+    post = {"upsert": {"method": "POST", "path": "/up", "body": {"rows": "{{ records }}"}}}
+    batches(t, *[(n, "bad" if n == 4 else "good") for n in range(1, 9)], requests=post, options={"batch_size": 10}, response={
+        "atomic": True, "records": {"mapper": "by_index", "at": "/errors", "index": "/index", "message": "/why", "unlisted": "accepted"}})
+
+    def all_or_nothing(request):
+        bad = [{"index": i, "why": "bad name"} for i, r in enumerate(request.json["rows"]) if r["name"] == "bad"]
+        return Answer(400, {"errors": bad}) if bad else Answer(200, {"errors": []})
+    t.receiver.script(f"{t.path}/up", all_or_nothing)
+    t.run("warning", succeeded_added=7, rejected_added=1, requests=2)
+    equal([(r["key"], r["message"]) for r in t.rejected()], [("4", "bad name")])
+    equal([sorted(ids(r)) for r in t.seen()], [list(range(1, 9)), [1, 2, 3, 5, 6, 7, 8]])
+
+
+@test("an answer that does not fit its mapper: retried and then rejected as bad_answer where the request may be repeated, else unknown")
+def bad_answer(t):
+    mapper = {"records": {"mapper": "by_order", "at": "/results", "ok": {"pointer": "/ok", "equals": True}}}
+    batches(t, (1, "a"), (2, "b"), options={"batch_size": 10, "max_attempts": 2}, response=mapper)
+    t.receiver.script(f"{t.path}/up", Answer(200, {"results": [{"ok": True}]}))
+    t.run("warning", rejected_added=2, requests=2)
+    equal([r["error_code"] for r in t.rejected()], ["bad_answer"] * 2)
+    name = t.name + "_post"
+    t.sync(name=name, model=t.name, base=t.receiver.url + f"/plain/{name}", requests={"upsert": {"method": "POST", "body": {"rows": "{{ records }}"}}},
+           options={"batch_size": 10}, response=mapper)
+    t.receiver.script(f"/plain/{name}", Answer(200, "this is not JSON"))
+    t.run("warning", sync=name, unknown=2, requests=1)
+    equal([r["outcome"] for r in t.rejected(name)], ["unknown"] * 2)
+
+
+@test("rate_limit: several syncs of one destination share it")
+def rate_shared(t):
+    t.path = f"/plain/{t.name}"
+    t.table([(n, "x") for n in range(1, 21)])
+    t.sync(options={"rate_limit": "20/s", "concurrency": 8})
+    t.sync(name=t.name + "_b", model=t.name, destination=t.name, options={"rate_limit": "20/s", "concurrency": 8},
+           requests={"upsert": {"method": "PUT", "path": "/b/{{ id }}"}})
+    runs = [t.trigger(), t.trigger(t.name + "_b")]
+    equal([t.wait(r) for r in runs], ["success"] * 2)
+    times = sorted(r.time for r in t.receiver.requests(t.path))
+    equal(len(times), 40)
+    # 40 requests at 20/s: 2 s, less the quarter of a second that each may have reserved.
+    assert times[-1] - times[0] >= 1.45, f"40 requests went out in {times[-1] - times[0]:.2f} s"
+
+
+@test("a limit header on a good answer: the next request waits until the limit is reset")
+def limit_header(t):
+    t.table([(1, "a"), (2, "b")])
+    t.script(Answer(202, {"ok": True}, {"RateLimit-Remaining": "0", "RateLimit-Reset": "1"}), Answer(202))
+    t.sync(options={"concurrency": 1})
+    t.run(succeeded_added=2, requests=2)
+    first, second = t.seen()
+    assert second.time - first.time >= 0.95, second.time - first.time
+
+
+@test("a wait over max_wait: failed as throttled, the rest aborted, and the next run starts when the destination said")
+def max_wait(t):
+    t.table([(n, "x") for n in range(1, 6)])
+    t.script(Answer(200), Answer(429, "", {"Retry-After": "4"}), Answer(200))
+    t.sync(options={"max_wait": "1 s", "concurrency": 1})
+    t.run("failed", error_code="throttled", succeeded_added=1, aborted=4)
+    equal(t.rejected(), [])
+    refused = t.seen()[-1].time
+    equal(t.rows(f"SELECT not_before > now() AS waits FROM courier.sync_details WHERE name = '{t.name}'"), [{"waits": True}])
+    t.run(succeeded_added=4)
+    waited = t.seen()[0].time - refused
+    assert 3.9 <= waited < 15, f"the next run sent after {waited:.1f} s; it was told 4"
+
+
+@test("the first ten answers all 410: the run is failed, nothing is rejected, the rest is not tried")
+def all_gone(t):
+    t.table([(n, "x") for n in range(1, 31)])
+    t.script(Answer(410))
+    t.sync(options={"concurrency": 1})
+    t.run("failed", aborted=30)
+    equal(len(t.seen()), 10)
+    equal(t.rejected(), [])
+    # One among others is its own matter.
+    t.script(Answer(200), Answer(410), Answer(200))
+    t.run("warning", succeeded_added=29, rejected_added=1)
+
+
+@test("retry_rejected and discard_rejected: one key, or all; what was discarded leaves the list and is sent when it changes")
+def one_or_all(t):
+    t.mended = False
+    t.table([(n, "bad") for n in range(1, 5)])
+    t.receiver.script(t.path, lambda r: Answer(200) if t.mended or r.json["name"] == "good" else Answer(422, "bad name"))
+    t.sync(options={"max_rejected": "100%"})
+    t.run("warning", rejected_added=4)
+    t.mended = True
+    t.seen()
+    equal(t.call(f"SELECT courier.retry_rejected('{t.name}', '2')"), "1")
+    t.run("warning", succeeded_added=1, requests=1)
+    equal([r.path.rsplit("/", 1)[1] for r in t.seen()], ["2"])
+    equal(t.call(f"SELECT courier.discard_rejected('{t.name}', '{{\"id\": 3}}')"), "1")
+    equal([r["key"] for r in t.rejected()], ["1", "4"])
+    equal(t.call(f"SELECT courier.retry_rejected('{t.name}')"), "2")
+    t.run(succeeded_added=2, requests=2)
+    equal(sorted(t.stored()), ["1", "2", "4"])
+    t.run(requests=0)
+    t.sql(f"UPDATE {t.name} SET name = 'good' WHERE id = 3")
+    t.run(succeeded_added=1, requests=1)
+    equal(t.stored()["3"], {"id": 3, "name": "good"})
+    t.mended = False
+    t.sql(f"UPDATE {t.name} SET name = 'worse'")
+    t.run("warning", rejected_changed=4)
+    equal(t.call(f"SELECT courier.discard_rejected('{t.name}')"), "4")
+    equal(t.rejected(), [])
+    t.run(requests=0)
+    t.sql(f"DELETE FROM {t.name}")
+    t.run(requests=0)
+
+
+@test("a removal that was refused is tried again from the snapshot, also when the key column's type has changed meanwhile")
+def removal_refused_other_type(t):
+    t.table([(1, "one"), (2, "two")])
+    t.receiver.script(t.path + "/2", Answer(200), Answer(422), Answer(204))
+    t.sync(mode="mirror")
+    t.run(succeeded_added=2)
+    t.sql(f"DELETE FROM {t.name} WHERE id = 2")
+    t.run("warning", rejected_removed=1)
+    t.sql(f"ALTER TABLE {t.name} ALTER id TYPE text")
+    t.call(f"SELECT courier.retry_rejected('{t.name}')")
+    t.seen()
+    run = t.run(succeeded_removed=1)
+    equal((run["planned_added"], [(r.method, r.path.rsplit("/", 1)[1]) for r in t.seen() if r.method == "DELETE"]), (0, [("DELETE", "2")]))
+    equal(t.rejected(), [])
