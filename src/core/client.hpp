@@ -38,6 +38,17 @@ struct Limits {
 	std::size_t batch_bytes = 1 << 20; // of the encoded body
 	std::size_t concurrency = 8;
 	bool atomic = false; // a refused batch applied nothing
+	std::optional<double> rate; // requests a second to the destination, where the sync says nothing
+	bool grouped = false;       // placement() may tell records apart
+};
+
+// Which records may share a request, and whose rate it counts against.
+struct Placement {
+	std::string group;          // a request carries records of one group
+	std::string unique;         // and never two with the same text here; empty: it does not matter
+	std::string budget;         // requests with the same text here share a rate; empty: only the destination's
+	std::optional<double> rate; // of that budget
+	bool waits_alone = false;   // a throttled answer is about this budget only, not about the destination
 };
 
 // A configured destination, as one sync sees it. Every method is a pure function of its arguments and of the token the
@@ -53,6 +64,8 @@ public:
 	virtual std::optional<Operation> serves(Operation wanted, Change /* change */) const {
 		return has(wanted) ? std::optional(wanted) : std::nullopt;
 	}
+
+	virtual Placement placement(Operation /* operation */, const Record & /* record */) const { return {}; }
 
 	// A request that must be answered before any other (a token). nullopt: none needed now.
 	virtual std::optional<Request> authorize(std::chrono::system_clock::time_point now) = 0;

@@ -194,8 +194,9 @@ void Delivery::State::send(Batch batch) {
 	const auto &its = lane(batch.change);
 	const auto operation = *its.operation;
 	Rendered rendered = client.render(operation, batch.records, wall);
-	if (rendered.records.size() > 1 && rendered.request.body.size() > its.limits.batch_bytes) {
-		batcher.overflowed(batch.change, body_estimate(batch), rendered.request.body.size());
+	const auto bytes = rendered.request.plain_body().size();
+	if (rendered.records.size() > 1 && bytes > its.limits.batch_bytes) {
+		batcher.overflowed(batch.change, body_estimate(batch), bytes);
 		auto then = std::move(batch.then);
 		const int attempts = batch.attempts;
 		auto [first, second] = halve(std::move(batch));

@@ -119,7 +119,7 @@ COURIER_FUNCTION(courier_preview_requests) {
 					result.add({std::string(to_text(change)), std::string(to_text(*operation)),
 					            static_cast<int>(rendered.records.size()), rendered.request.method,
 					            client->redact(rendered.request.url), Jsonb {headers + "}"},
-					            client->redact(rendered.request.body)});
+					            client->redact(rendered.request.plain_body())});
 					made++;
 				}
 			}
