@@ -42,13 +42,18 @@ struct Limits {
 	bool grouped = false;       // placement() may tell records apart
 };
 
-// Which records may share a request, and whose rate it counts against.
-struct Placement {
-	std::string group;          // a request carries records of one group
-	std::string unique;         // and never two with the same text here; empty: it does not matter
-	std::string budget;         // requests with the same text here share a rate; empty: only the destination's
-	std::optional<double> rate; // of that budget
+// What a request counts against besides the destination's own rate. An empty key: nothing.
+struct Budget {
+	std::string key;
+	std::optional<double> rate; // requests a second
 	bool waits_alone = false;   // a throttled answer is about this budget only, not about the destination
+};
+
+// Which records may share a request.
+struct Placement {
+	std::string group;  // a request carries records of one group (and of one budget)
+	std::string unique; // and never two with the same text here; empty: it does not matter
+	Budget budget;
 };
 
 // A configured destination, as one sync sees it. Every method is a pure function of its arguments and of the token the

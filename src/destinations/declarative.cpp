@@ -205,18 +205,18 @@ Placement DeclarativeClient::placement(Operation operation, const Record &record
 		auto value = json_find(record.fields, path);
 		placement.unique = value ? json_plain(*value) : std::string();
 	}
-	placement.rate = limits_.rate;
+	Budget &budget = placement.budget;
+	budget.rate = limits_.rate;
 	if (request->rate()) { // such a request has a budget of its own
-		placement.budget = object_ + "." + serving_key(specs_, operation, record.change);
-		placement.rate = request->rate();
+		budget.key = object_ + "." + serving_key(specs_, operation, record.change);
+		budget.rate = request->rate();
 	}
 	if (rate_key_) {
 		try {
-			placement.budget += (placement.budget.empty() ? "=" : ":") +
-			                    rate_key_->render({.record = &record,
+			budget.key += "=" + rate_key_->render({.record = &record,
 			                                       .operation = operation,
 			                                       .idempotency_key = record.idempotency_key});
-			placement.waits_alone = true;
+			budget.waits_alone = true;
 		} catch (const Unrenderable &) {
 			// render() says why
 		}

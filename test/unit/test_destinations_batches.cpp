@@ -143,13 +143,13 @@ TEST(Batches, WhoseRateARequestCountsAgainst) {
 	auto made = client(wanted);
 	EXPECT_FALSE(made->limits(Operation::upsert).rate);
 	auto place = made->placement(Operation::upsert, record(R"({"channel":"C1","user":{"id":9}})"));
-	EXPECT_EQ(place.budget, "=C1");
-	EXPECT_EQ(place.rate, 1.0);
-	EXPECT_TRUE(place.waits_alone);
+	EXPECT_EQ(place.budget.key, "=C1");
+	EXPECT_EQ(place.budget.rate, 1.0);
+	EXPECT_TRUE(place.budget.waits_alone);
 	EXPECT_EQ(place.unique, "9");
 	wanted = with(R"({"path":"/x","rate":"300/min"})");
 	place = client(wanted)->placement(Operation::upsert, record("{}"));
-	EXPECT_EQ(place.budget, ".upsert");
-	EXPECT_EQ(place.rate, 5.0);
-	EXPECT_FALSE(place.waits_alone); // the rate is the request's, but a 429 holds for the destination
+	EXPECT_EQ(place.budget.key, ".upsert");
+	EXPECT_EQ(place.budget.rate, 5.0);
+	EXPECT_FALSE(place.budget.waits_alone); // the rate is the request's, but a 429 holds for the destination
 }

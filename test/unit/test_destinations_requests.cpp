@@ -151,6 +151,13 @@ TEST(HttpRequests, Idempotency) {
 	          "POST https://h\nContent-Type: application/json\n\n{}");
 	wanted.sync_config = parsed(R"({"idempotency":{"honoured":true}})");
 	EXPECT_TRUE(client(wanted)->render(Operation::insert, std::vector {record("{}")}, noon).request.idempotent);
+	wanted.sync_config = parsed(R"({"idempotency":{"key":"{{ idempotency_key | uuid }}"},
+		"requests":{"insert":{"query":{"token":"{{ idempotency_key | sha256 }}"},"body":{"uuid":"{{ idempotency_key | uuid }}"}}}})");
+	EXPECT_EQ(golden(wanted, Operation::insert, {record("{}")}),
+	          "POST https://h?token=" + http::sha256_hex("idem-1") + "\nContent-Type: application/json\nX-Request-Id: 316de912-0c93-5f18-98e1-82b44d4c6d18\n\n"
+	          "{\"uuid\":\"316de912-0c93-5f18-98e1-82b44d4c6d18\"}");
+	wanted.sync_config = parsed(R"({"idempotency":{"key":"{{ id }}"}})");
+	EXPECT_TRUE(has(error_of([&] { client(wanted); }).message, "idempotency.key may not use {{ id }}"));
 	wanted.sync_config = parsed(R"({"requests":{"insert":{"idempotent":true}}})");
 	EXPECT_TRUE(client(wanted)->render(Operation::insert, std::vector {record("{}")}, noon).request.idempotent);
 }
