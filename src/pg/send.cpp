@@ -100,6 +100,18 @@ http::MultiSettings multi_settings(const RunDefinition &run) {
 	return out;
 }
 
+// The sync's own rate_limit, or what the destination's type says.
+std::optional<double> rate_of(const RunDefinition &run, const OperationMap &operations, const Client &client) {
+	if (run.options.requests_per_second)
+		return run.options.requests_per_second;
+	std::optional<double> rate;
+	for (auto &operation : {operations.added, operations.changed, operations.removed})
+		if (operation)
+			if (auto its = client.limits(*operation).rate; its && (!rate || *its < *rate))
+				rate = its;
+	return rate;
+}
+
 void wait_for_something(const http::Multi &multi, milliseconds longest) {
 	int events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
 	call_postgres([&] {
@@ -118,7 +130,7 @@ class SendLoop {
 public:
 	SendLoop(const RunDefinition &run, DeliveryOptions options, const OperationMap &operations, Client &client, Held held,
 	         std::uint64_t requests_before)
-	    : run_(run), multi_(multi_settings(run)), gate_(run.destination_id, run.options.requests_per_second),
+	    : run_(run), multi_(multi_settings(run)), gate_(run.destination_id, rate_of(run, operations, client)),
 	      delivery_(std::move(options), operations, client, multi_, gate_, uniform), jobs_(run),
 	      settlement_(run, jobs_, held, requests_before) {
 		delivery_.keep_jobs(jobs_);
