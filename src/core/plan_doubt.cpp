@@ -10,7 +10,8 @@ namespace {
 
 // No record has this hash.
 std::string forget_hash(const Plan &plan) {
-	return "UPDATE " + snapshot(plan) + " s SET h = '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid, p = NULL FROM ";
+	return "UPDATE " + snapshot(plan) +
+	       " s SET h = '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid, p = NULL FROM ";
 }
 
 } // namespace

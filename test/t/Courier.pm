@@ -94,7 +94,9 @@ sub until_true
 	my $deadline = time + ($timeout // 60);
 	while (1)
 	{
-		my $value = $condition->();
+		# While the server restarts, psql may be gone before it has read what it was to run.
+		my $value = eval { $condition->() };
+		die $@ if $@ && $@ !~ /Broken pipe/;
 		return $value if $value;
 		die "waited too long for $what" if time > $deadline;
 		sleep 0.1;
