@@ -117,7 +117,7 @@ void Delivery::State::on_step(Flight flight, const Answer &answer) {
 			pause(*wait);
 		proceed(std::move(batch), std::move(move));
 	} else if (move.repeat->verdict == Verdict::throttled) {
-		throttled(answer);
+		throttled(answer, batch.budget);
 		enqueue(std::move(batch));
 	} else if (move.repeat->verdict == Verdict::auth) {
 		refused_token(std::move(batch), *move.repeat, answer.status, flight.token);
