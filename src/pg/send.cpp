@@ -203,6 +203,8 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 			    std::max(milliseconds(0), std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
 			if (auto next = delivery.next_step())
 				wait = std::min(wait, std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*next - now)));
+			if (multi.has_finished()) // answered as soon as it was started: nothing would wake us
+				wait = milliseconds(0);
 			wait_for_something(multi, wait);
 		} catch (const PgError &error) {
 			if (!error.is_cancel() || result.cancelled)
