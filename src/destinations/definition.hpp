@@ -52,7 +52,6 @@ struct LimitSpec {
 	std::optional<double> rate;          // requests a second
 	std::string rate_text;               // as it was written
 	std::optional<std::string> rate_key; // text: each has that rate for itself
-	bool from_sync = false;              // rate_key was written by a sync's owner
 };
 
 struct IdempotencySpec {
@@ -113,7 +112,7 @@ TextTemplate idempotency_template(const std::string &text, Scope scope, const st
 // Pieces that http.cpp uses too.
 Requests read_requests(const Reader &reader, bool from_sync);
 LimitSpec merged_limits(LimitSpec base, const LimitSpec &over);
-LimitSpec read_limits(const Reader &reader, bool from_sync = false);
+LimitSpec read_limits(const Reader &reader);
 IdempotencySpec read_idempotency(const Reader &reader, IdempotencySpec base);
 TextPairs read_headers(const Reader &reader);
 RequestSpec read_request(const Reader &reader, bool from_sync);

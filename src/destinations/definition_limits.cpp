@@ -44,10 +44,8 @@ LimitSpec merged_limits(LimitSpec base, const LimitSpec &over) {
 		base.rate = over.rate;
 		base.rate_text = over.rate_text;
 	}
-	if (over.rate_key) {
+	if (over.rate_key)
 		base.rate_key = over.rate_key;
-		base.from_sync = over.from_sync;
-	}
 	if (over.concurrency)
 		base.concurrency = over.concurrency;
 	return base;

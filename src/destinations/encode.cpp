@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
+#include "destinations/csv_text.hpp"
 #include "http/sign.hpp"
 #include "http/url.hpp"
 
@@ -151,20 +152,6 @@ void xml_element(std::string &out, const std::string &name, std::string_view val
 	out += '>';
 }
 
-void csv_cell(std::string &out, std::string_view text) {
-	if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
-		out += text;
-		return;
-	}
-	out += '"';
-	for (char c : text) {
-		if (c == '"')
-			out += '"';
-		out += c;
-	}
-	out += '"';
-}
-
 } // namespace
 
 std::optional<Encoding> encoding_from(std::string_view name) {
@@ -229,7 +216,7 @@ void append_csv(std::string &out, const std::vector<std::string> &objects, bool 
 	for (std::size_t i = 0; header && i < columns.size(); ++i) {
 		if (i > 0)
 			out += ',';
-		csv_cell(out, columns[i]);
+		append_csv_cell(out, columns[i]);
 	}
 	if (header)
 		out += "\r\n";
@@ -241,7 +228,7 @@ void append_csv(std::string &out, const std::vector<std::string> &objects, bool 
 		for (std::size_t i = 0; i < cells.size(); ++i) {
 			if (i > 0)
 				out += ',';
-			csv_cell(out, cells[i]);
+			append_csv_cell(out, cells[i]);
 		}
 		out += "\r\n";
 	}

@@ -70,7 +70,7 @@ void apply_sync_config(Definition &definition, const std::string &sync, const nl
 		if (reader.has("response"))
 			definition.response = read_response(reader.at("response"));
 		if (reader.has("limits"))
-			definition.limits = merged_limits(definition.limits, read_limits(reader.at("limits"), true));
+			definition.limits = merged_limits(definition.limits, read_limits(reader.at("limits")));
 	}
 	if (reader.has("idempotency"))
 		definition.idempotency = read_idempotency(reader.at("idempotency"), definition.idempotency);
@@ -92,13 +92,13 @@ nlohmann::ordered_json http_description() {
     "idempotency": {"description": "false, or {\"header\": \"Idempotency-Key\", \"honoured\": false}"},
     "requests": {"description": "defaults for the syncs' requests"},
     "response": {"description": "default for the syncs' response"},
-    "limits": {"description": "batch_size, batch_bytes, concurrency"},
+    "limits": {"description": "batch_size, batch_bytes, record_bytes, concurrency, unique, rate, rate_key"},
     "test": {"description": "the request of courier.test_destination; left out: GET base_url"}
   },
   "sync_config": {
-    "requests": {"description": "by operation: method, path, query, headers, encoding, body, idempotent; left out, an operation is POSTed to base_url"},
-    "response": {"description": "what an answer means: rules, code, message, remote_id, atomic, records, wait"},
-    "limits": {"description": "batch_size, batch_bytes, concurrency"},
+    "requests": {"description": "by operation: method, path, query, headers, encoding, body, each, group_by and more (doc/definition-language.md); left out, an operation is POSTed to base_url"},
+    "response": {"description": "what an answer means: rules, code, message, remote_id, atomic, records, wait, learn, format"},
+    "limits": {"description": "batch_size, batch_bytes, record_bytes, concurrency, unique, rate, rate_key"},
     "idempotency": {"description": "in place of the destination's"}
   },
   "secrets": {

@@ -65,13 +65,11 @@ RequestTemplate::RequestTemplate(const RequestSpec &spec, Scope scope)
 	compile_each(spec, scope);
 	check_batch(spec);
 
-	visit(
-	    [&](const Placeholder &placeholder) {
-		    if (placeholder.source == Source::field)
-			    rest_lacks_.push_back(placeholder.path);
-		    uses_columns_ = uses_columns_ || placeholder.source == Source::fields || placeholder.source == Source::values;
-	    },
-	    true);
+	visit([&](const Placeholder &its) {
+		if (its.source == Source::field)
+			rest_lacks_.push_back(its.path);
+		uses_columns_ = uses_columns_ || its.source == Source::fields || its.source == Source::values;
+	});
 	scope.where = spec.place + ".exclude";
 	scope.fields.reset();
 	for (auto &name : spec.exclude) { // may be a config key: "{{ config.id_field }}"
@@ -204,7 +202,7 @@ void RequestTemplate::check_batch(const RequestSpec &spec) {
 		            "what stands in group_by. What is of each record belongs into \"each\".");
 }
 
-void RequestTemplate::visit(const PlaceholderVisitor &visitor, bool with_each) const {
+void RequestTemplate::visit(const PlaceholderVisitor &visitor) const {
 	path_.visit(visitor);
 	for (auto &part : query_)
 		part.text.visit(visitor);
@@ -214,9 +212,9 @@ void RequestTemplate::visit(const PlaceholderVisitor &visitor, bool with_each) c
 	text_.visit(visitor);
 	if (group_by_)
 		group_by_->visit(visitor);
-	if (with_each && each_)
+	if (each_)
 		each_->visit(visitor);
-	if (with_each && each_key_)
+	if (each_key_)
 		each_key_->visit(visitor);
 }
 

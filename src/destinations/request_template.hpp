@@ -57,7 +57,7 @@ private:
 	void compile_body(const RequestSpec &spec, Scope &scope);
 	void compile_each(const RequestSpec &spec, Scope &scope);
 	void check_batch(const RequestSpec &spec);
-	void visit(const PlaceholderVisitor &visitor, bool with_each) const;
+	void visit(const PlaceholderVisitor &visitor) const;
 
 	void append_body(std::string &out, const RenderInput &input) const;
 	void append_body_of_record(std::string &out, const RenderInput &input) const;

@@ -152,7 +152,7 @@ Requests read_requests(const Reader &reader, bool from_sync) {
 	return requests;
 }
 
-LimitSpec read_limits(const Reader &reader, bool from_sync) {
+LimitSpec read_limits(const Reader &reader) {
 	reader.only_keys({"batch_size", "batch_bytes", "record_bytes", "concurrency", "unique", "rate", "rate_key"});
 	LimitSpec limits;
 	auto number = [&](const char *key, std::int64_t most) -> std::optional<std::size_t> {
@@ -164,7 +164,6 @@ LimitSpec read_limits(const Reader &reader, bool from_sync) {
 	limits.batch_bytes = number("batch_bytes", 1 << 30);
 	limits.record_bytes = number("record_bytes", 1 << 30);
 	limits.concurrency = number("concurrency", 1000);
-	limits.from_sync = from_sync;
 	if (reader.has("unique"))
 		limits.unique = reader.at("unique").text();
 	limits.rate_text = reader.text_or("rate", "");

@@ -408,6 +408,10 @@ std::vector<Finished> Multi::take_finished() {
 	return std::exchange(state_->finished, {});
 }
 
+bool Multi::has_finished() const {
+	return !state_->finished.empty();
+}
+
 std::size_t Multi::running() const {
 	return state_->active.size() + state_->waiting.size();
 }

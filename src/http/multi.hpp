@@ -24,6 +24,7 @@ public:
 	// Finished for it. Nothing is sent before the next on_activity().
 	void start(std::uint64_t id, Request request) override;
 	std::vector<Finished> take_finished() override;
+	bool has_finished() const;            // take_finished() has something: do not wait before it was asked
 	std::size_t running() const override; // started and not finished
 	void cancel_all() override;
 

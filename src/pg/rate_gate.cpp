@@ -61,8 +61,8 @@ milliseconds TableRateGate::acquire(steady_clock::time_point now, const Budget &
 			    " + $2 * interval '1 second'"
 			    " RETURNING (EXTRACT(epoch FROM d.free_at - $2 * interval '1 second' - pg_catalog.clock_timestamp()) * "
 			    "1e6)::int8,"
-			    " (EXTRACT(epoch FROM GREATEST(d.blocked_until - pg_catalog.clock_timestamp(), interval '0')) * "
-			    "1000)::int8",
+			    " (EXTRACT(epoch FROM GREATEST(d.blocked_until, pg_catalog.clock_timestamp()) - "
+			    "pg_catalog.clock_timestamp()) * 1000)::int8",
 			    destination_id_, share / *rate, name);
 		}
 		transaction.commit();

@@ -204,6 +204,8 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 			    std::max(milliseconds(0), std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
 			if (auto next = delivery_.next_step())
 				wait = std::min(wait, std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*next - now)));
+			if (multi_.has_finished()) // answered as soon as it was started: nothing would wake us
+				wait = milliseconds(0);
 			wait_for_something(multi_, wait);
 		} catch (const PgError &error) {
 			if (!error.is_cancel() || result.cancelled)

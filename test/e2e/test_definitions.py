@@ -11,8 +11,8 @@ MESSAGE = {"message": {"path": "/{{ channel }}", "body": {"text": "{{ text }}"}}
 
 def messages(t, name=None, **more):
     """Messages to channels, from a table (id, channel, text)."""
-    t.sync(name=name, model=None if name is None else t.name, destination=None if name is None else t.name, sync_type="notifications",
-           mode="upsert", first_run="send", requests=MESSAGE, mapping={"channel": "channel", "text": "text"}, **more)
+    t.sync(name=name, model=None if name is None else t.name, destination=None if name is None else t.name, base=f"{t.receiver.url}/{t.name}",
+           sync_type="notifications", mode="upsert", first_run="send", requests=MESSAGE, mapping={"channel": "channel", "text": "text"}, **more)
 
 
 def channels(t, *rows):
@@ -23,31 +23,31 @@ def channels(t, *rows):
 def grouped(t):
     t.table([(n, f"list{n % 2}") for n in range(1, 8)], columns="id integer PRIMARY KEY, list text")
     members = {"path": "/{{ list }}", "group_by": "{{ list }}", "body": {"list": "{{ list }}", "members": "{{ records }}"}, "each": {"id": "{{ id }}"}}
-    t.sync(mode="mirror", mapping={"id": "id", "list": "list"}, match_on=["id", "list"],
+    t.sync(base=f"{t.receiver.url}/{t.name}", mode="mirror", mapping={"id": "id", "list": "list"}, match_on="{id,list}",
            requests={"upsert": members, "delete": {**members, "path": "/{{ list }}/remove"}}, options={"batch_size": 3})
     shown = t.rows(f"SELECT records, url, body FROM courier.preview_sync('{t.name}')")
     equal([(r["records"], r["url"].rsplit("/", 1)[1]) for r in shown], [(3, "list1"), (3, "list0"), (1, "list1")])
     t.run(succeeded_added=7)
     sent = {}
-    for request in t.seen():
+    for request in t.seen(f"/{t.name}"):
         equal(request.path.rsplit("/", 1)[1], request.json["list"])
         assert len(request.json["members"]) <= 3, request.json
         sent.setdefault(request.json["list"], []).extend(m["id"] for m in request.json["members"])
     equal({k: sorted(v) for k, v in sent.items()}, {"list1": [1, 3, 5, 7], "list0": [2, 4, 6]})
-    t.sql(f"UPDATE {t.name} SET list = 'list2' WHERE id = 1", f"DELETE FROM {t.name} WHERE id IN (2, 3)", f"INSERT INTO {t.name} VALUES (9, 'list1')")
-    t.run(succeeded_removed=2, succeeded_added=1, succeeded_changed=1)
-    paths = [r.path.removeprefix(t.path) for r in t.seen()]
+    t.sql(f"DELETE FROM {t.name} WHERE id IN (2, 3)", f"INSERT INTO {t.name} VALUES (9, 'list1'), (10, 'list2')")
+    t.run(succeeded_removed=2, succeeded_added=2)
+    paths = [r.path.removeprefix(f"/{t.name}") for r in t.seen(f"/{t.name}")]
     equal((sorted(paths[:2]), sorted(paths[2:])), (["/list1", "/list2"], ["/list0/remove", "/list1/remove"]))
 
 
 @test("definition: a channel that is throttled does not hold up the others")
 def throttled_key(t):
     channels(t, *[(n, "slow", f"s{n}") for n in range(1, 41)], *[(n, f"c{n}", "x") for n in range(41, 51)])
-    t.receiver.script(f"{t.path}/slow", Answer(429, "", {"Retry-After": "2"}), Answer(200))
+    t.receiver.script(f"/{t.name}/slow", Answer(429, "", {"Retry-After": "2"}), Answer(200))
     messages(t, config={"limits": {"rate_key": "{{ channel }}", "concurrency": 1}})
     start = time.time()
     t.run(succeeded_added=50)
-    seen = t.seen()
+    seen = t.seen(f"/{t.name}")
     refused = seen[0].time
     others = [r.time - refused for r in seen if "/slow" not in r.path]
     slow = sorted(r.time - refused for r in seen if "/slow" in r.path)
@@ -65,7 +65,7 @@ def rate_per_key(t):
     runs = [t.trigger(), t.trigger(t.name + "_b")]
     equal([t.wait(run) for run in runs], ["success", "success"])
     times = {}
-    for request in t.seen():
+    for request in t.seen(f"/{t.name}"):
         times.setdefault(request.path[-1], []).append(request.time)
     equal({k: len(v) for k, v in times.items()}, {"a": 4, "b": 2})
     lasted = max(times["a"]) - min(times["a"])
@@ -75,8 +75,8 @@ def rate_per_key(t):
                   f"WHERE name = '{t.name}'"), "=a,=b")
 
 
-@test("definition: an event endpoint has a rate of its own, the type a default, and the sync's rate_limit counts")
-def rates(t):
+@test("definition: a kind of request has a rate of its own")
+def rate_of_a_request(t):
     t.table([(n, "x") for n in range(1, 6)])
     t.sync(requests={"upsert": {"method": "PUT", "path": "/{{ id }}", "body": "{{ record }}", "rate": "5/s"}}, config={"limits": {"rate": "1000/s"}})
     t.run(succeeded_added=5)

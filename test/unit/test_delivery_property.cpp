@@ -64,6 +64,21 @@ void run(unsigned seed) {
 	bench.client.refreshable = chaos.one_in(2);
 	bench.client.wants_token = chaos.one_in(4);
 	bench.client.group_by_first_letter = chaos.one_in(4);
+	if (chaos.one_in(2)) { // records that may not share a request, and budgets of their own
+		const bool unique = chaos.one_in(3), budgets = chaos.one_in(2), alone = chaos.one_in(2);
+		const auto rate = chaos.one_in(2) ? std::optional(20.0) : std::nullopt;
+		bench.client.common.grouped = true;
+		for (auto &[operation, limits] : bench.client.limits_of)
+			limits.grouped = true;
+		bench.client.place = [=](Operation, const Record &record) {
+			Placement place {.group = record.fields.substr(0, 1)};
+			if (unique)
+				place.unique = record.fields;
+			if (budgets)
+				place.budget = {"=" + std::to_string(record.fields.size() % 3), rate, alone};
+			return place;
+		};
+	}
 	bench.client.inflate = 1 + static_cast<int>(chaos.below(3));
 	bench.options.update_only = chaos.one_in(4);
 	bench.options.max_attempts = 1 + static_cast<int>(chaos.below(4));
@@ -111,6 +126,9 @@ void run(unsigned seed) {
 		for (std::size_t i = 0; i < bench.sent(); ++i) {
 			if (!bench.transport.sent[i].open)
 				continue;
+			if (const auto &body = bench.request(i).body; bench.client.place && bench.method(i) != "TOKEN")
+				for (std::size_t at = body.find('\n'); at + 1 < body.size(); at = body.find('\n', at + 1))
+					ASSERT_EQ(body[at + 1], body[0]) << "two groups in a request";
 			for (auto &key : split_keys(bench.request(i)))
 				ASSERT_TRUE(on_their_way.insert(key).second) << key << " is in two requests at once";
 			if (i >= before && bench.method(i) == "delete")

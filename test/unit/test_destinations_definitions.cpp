@@ -216,6 +216,22 @@ TEST(Definitions, TheSchemaSaysTheSame) {
 	          allowed(definition_error(R"({"idempotency":{"?":1}})")));
 	EXPECT_EQ(keys(defs["keys"]["additionalProperties"]["properties"]),
 	          allowed(definition_error(R"({"config":{"x":{"?":1}}})")));
+	auto values = [&](const nlohmann::ordered_json &place, const std::string &patch) {
+		std::set<std::string> out;
+		for (auto &value : place["enum"])
+			out.insert(value);
+		EXPECT_EQ(out, allowed(definition_error(patch))) << patch;
+	};
+	auto &request = defs["request"]["properties"];
+	auto &response = defs["response"]["properties"];
+	values(request["method"], R"({"requests":{"upsert":{"method":"?"}}})");
+	values(request["encoding"], R"({"requests":{"upsert":{"encoding":"?"}}})");
+	values(request["nesting"], R"({"requests":{"upsert":{"encoding":"form","nesting":"?"}}})");
+	values(request["compress"], R"({"requests":{"upsert":{"compress":"?"}}})");
+	values(response["format"], R"({"response":{"format":"?"}})");
+	values(response["learn"]["properties"]["unit"], R"({"response":{"learn":{"reset":"x","unit":"?"}}})");
+	values(defs["records"]["properties"]["mapper"], R"({"response":{"records":{"mapper":"?"}}})");
+	values(defs["records"]["properties"]["unlisted"], R"({"response":{"records":{"unlisted":"?"}}})");
 	for (auto &kind : defs["auth"]["oneOf"]) {
 		std::string type = kind["properties"]["type"]["const"];
 		auto definition = ordered(crm);
