@@ -75,8 +75,11 @@ class Browser:
         return answer["result"].get("value")
 
     def picture(self, path):
+        """The page from its top; a page of very many syncs is longer than a picture can be."""
+        size = self.value("[document.documentElement.clientWidth, Math.min(document.documentElement.scrollHeight, 6000)]")
+        clip = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
         with open(path, "wb") as f:
-            f.write(base64.b64decode(self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]))
+            f.write(base64.b64decode(self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]))
 
     def close(self):
         os.close(self.write)
