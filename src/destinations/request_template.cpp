@@ -12,8 +12,8 @@ namespace courier {
 
 namespace {
 
-constexpr std::array<Source, 7> per_record {Source::field,    Source::record,    Source::key,   Source::key_column,
-                                            Source::previous, Source::remote_id, Source::change};
+constexpr std::array<Source, 8> per_record {Source::field,    Source::record,    Source::key,    Source::key_column,
+                                            Source::previous, Source::remote_id, Source::change, Source::message};
 
 template <class Template> bool speaks_of_one(const Template &text) {
 	return std::any_of(per_record.begin(), per_record.end(), [&](Source source) { return text.uses(source); });
@@ -90,6 +90,12 @@ RequestTemplate::RequestTemplate(const RequestSpec &spec, Scope scope) : method_
 	for (auto &[name, text] : headers_)
 		if (same_name(name, "content-type"))
 			content_type_.clear();
+}
+
+bool RequestTemplate::uses(Source source) const {
+	auto inside = [&](auto &entry) { return entry.second.uses(source); };
+	return path_.uses(source) || json_.uses(source) || text_.uses(source) ||
+	       std::any_of(query_.begin(), query_.end(), inside) || std::any_of(headers_.begin(), headers_.end(), inside);
 }
 
 bool RequestTemplate::batches() const {

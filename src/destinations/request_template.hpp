@@ -23,6 +23,7 @@ public:
 	bool idempotent() const { return idempotent_; }
 	// Whether one request can carry several records.
 	bool batches() const;
+	bool uses(Source source) const; // anywhere in it
 
 	// Records that cannot be rendered are left out and named. `as_array`: a body that is not given is an array of records.
 	// The url is what follows base_url; headers begin with the content type.

@@ -8,6 +8,7 @@
 // that is omitted when null, or not among the changed ones) takes its member with it, so it is never sent as null.
 
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -18,6 +19,8 @@
 #include "core/record.hpp"
 
 namespace courier {
+
+class Messages; // message.hpp
 
 enum class Source {
 	field,
@@ -30,6 +33,7 @@ enum class Source {
 	change,
 	operation,
 	idempotency_key,
+	message,
 	constant
 };
 
@@ -41,6 +45,7 @@ struct Placeholder {
 	std::vector<std::string> path; // of field, key_column, previous
 	std::string name;              // as it was written, for messages
 	std::string constant;          // JSON text: config, secret, run_id, sync, object
+	std::shared_ptr<const Messages> messages; // of message
 	std::vector<Pipe> pipes;
 };
 
@@ -54,6 +59,8 @@ struct Scope {
 	std::map<std::string, std::string> secrets;      // {{ secret.x }}, only in what the destination's owner wrote
 	bool secrets_allowed = false;
 	bool constants_only = false; // base_url, auth: nothing of a record
+	std::shared_ptr<const Messages> messages; // {{ message }}; null: no such name
+	bool digest = false;                      // a request for a whole run: nothing of one record
 	std::string run_id, sync, object;
 };
 
