@@ -232,6 +232,12 @@ std::string inv(const Plan &plan) {
 	return scratch_table(plan, "inv");
 }
 
+std::string former_of(std::string_view row) {
+	std::string c(row);
+	return "CASE WHEN " + c + ".former AND " + c + ".op OPERATOR(pg_catalog.=) 'r' THEN " + c +
+	       ".mh::pg_catalog.text ELSE '' END";
+}
+
 std::string model(const Plan &plan) {
 	return plan.relation + " AS " + plan.alias;
 }

@@ -2,6 +2,7 @@
 #include "destinations/operations.hpp"
 #include "destinations/registry.hpp"
 #include "pg/comparison.hpp"
+#include "pg/digest.hpp"
 #include "pg/fault.hpp"
 #include "pg/housekeeping.hpp"
 #include "pg/run_queue.hpp"
@@ -165,7 +166,8 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 			transaction.commit();
 		}
 		report_activity("sending", run.sync);
-		SendResult sent = send_changes(run, operations, client, found);
+		SendResult sent = run.digest_records ? send_digest(run, operations, client, found)
+		                                     : send_changes(run, operations, client, found);
 		ending.snapshot_change += sent.totals.snapshot_change;
 		if (sent.failure) {
 			ending.status = "failed";
@@ -212,9 +214,11 @@ std::unique_ptr<Client> open_client(RunDefinition &run, OperationMap &operations
 	Plan &plan = run.plan;
 	plan.send_removals = operations.removed.has_value();
 	plan.clear_removals = operations.removed == Operation::clear;
-	// A request that names the previous identifier can rename; without one, a changed identifier is another record.
+	// A request that names the previous identifier can rename; without one, a changed identifier is another record. A message
+	// about a changed record is one message.
 	std::string requests = run.client.sync_config.dump() + run.client.definition.dump();
 	plan.rename_by_removal = plan.keep_match() && plan.send_removals && plan.compare_changes &&
+	                         run.sync_type != "notifications" &&
 	                         requests.find("previous.") == std::string::npos;
 	return client;
 }

@@ -125,12 +125,25 @@ void wait_for_something(const http::Multi &multi, milliseconds longest) {
 
 SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
                         const Comparison &planned) {
-	http::Multi multi(multi_settings(run));
-	TableRateGate gate(run.destination_id, run.options.requests_per_second);
-	Delivery delivery(delivery_options(run), operations, client, multi, gate, uniform);
 	Settlement settlement(run);
 	UnderwayRecords underway;
 	ChangePages pages(run);
+	auto next = [&] { return pages.next(underway); };
+	auto write = [&](std::vector<Settled> settled, std::vector<Exchange> exchanges, std::uint64_t requests) {
+		settlement.settle(std::move(settled), std::move(exchanges), underway, requests);
+	};
+	SendResult result = deliver(run, operations, client, next, write);
+	settlement.abort_rest(planned.added, planned.changed, planned.removed);
+	result.totals = settlement.totals();
+	return result;
+}
+
+SendResult deliver(const RunDefinition &run, const OperationMap &operations, Client &client,
+                   const std::function<std::optional<Record>()> &next,
+                   const std::function<void(std::vector<Settled>, std::vector<Exchange>, std::uint64_t)> &write) {
+	http::Multi multi(multi_settings(run));
+	TableRateGate gate(run.destination_id, run.options.requests_per_second);
+	Delivery delivery(delivery_options(run), operations, client, multi, gate, uniform);
 	std::vector<Settled> settled;
 	std::vector<Exchange> exchanges;
 	bool ended = false;
@@ -144,7 +157,7 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 		if (settled.empty() && exchanges.empty())
 			return;
 		HoldCancel hold;
-		settlement.settle(std::move(settled), std::move(exchanges), underway, delivery.requests());
+		write(std::move(settled), std::move(exchanges), delivery.requests());
 		settled.clear();
 		exchanges.clear();
 	};
@@ -161,7 +174,7 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 	for (;;) {
 		try {
 			while (!ended && !result.cancelled && !delivery.failure() && delivery.wants_more()) {
-				if (auto record = pages.next(underway)) {
+				if (auto record = next()) {
 					delivery.offer(std::move(*record));
 				} else {
 					delivery.end();
@@ -199,8 +212,6 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 		}
 	}
 	settle();
-	settlement.abort_rest(planned.added, planned.changed, planned.removed);
-	result.totals = settlement.totals();
 	result.failure = delivery.failure();
 	return result;
 }
