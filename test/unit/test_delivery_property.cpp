@@ -126,9 +126,11 @@ void run(unsigned seed) {
 		for (std::size_t i = 0; i < bench.sent(); ++i) {
 			if (!bench.transport.sent[i].open)
 				continue;
-			if (const auto &body = bench.request(i).body; bench.client.place && bench.method(i) != "TOKEN")
-				for (std::size_t at = body.find('\n'); at + 1 < body.size(); at = body.find('\n', at + 1))
+			if (const auto &body = bench.request(i).body; bench.client.place && bench.method(i) != "TOKEN") {
+				for (std::size_t at = body.find('\n'); at + 1 < body.size(); at = body.find('\n', at + 1)) {
 					ASSERT_EQ(body[at + 1], body[0]) << "two groups in a request";
+				}
+			}
 			for (auto &key : split_keys(bench.request(i)))
 				ASSERT_TRUE(on_their_way.insert(key).second) << key << " is in two requests at once";
 			if (i >= before && bench.method(i) == "delete")
