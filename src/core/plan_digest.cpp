@@ -1,7 +1,7 @@
 #include "core/plan_sql.hpp"
 
-// One message for all changes of a run: what it shows, the key it goes out with, and the snapshot moving for all of them. No
-// row passes through C++ for that; what a statement takes is a range of blocks of chg.
+// One message for all changes of a run: what it shows, the key it goes out with, and the snapshot moving for all of them.
+// No row passes through C++ for that; what a statement takes is a range of blocks of chg.
 
 namespace courier {
 

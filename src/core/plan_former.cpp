@@ -2,8 +2,8 @@
 
 // Former match values
 //
-// Where a destination cannot be told a record's previous identifier, a match value that changes is told as an addition and a
-// removal, and each has an outcome of its own. Once the addition is accepted the snapshot speaks of the new value, so the
+// Where a destination cannot be told a record's previous identifier, a match value that changes is told as an addition and
+// a removal, and each has an outcome of its own. Once the addition is accepted the snapshot speaks of the new value, so the
 // old one is kept elsewhere until its removal is accepted: in courier_data.former_<sync>, made when a sync first needs it.
 //
 //   mh  hash of the match value, the primary key: a value stands at the destination once
@@ -12,8 +12,8 @@
 //   key, pk   the primary key of the row that had it, as text
 //
 // A value enters in the transaction that moves the snapshot off it, so a death in between loses nothing. It leaves when its
-// removal is accepted, or when a record with this value is: then it is that record's. While the model has a row with this
-// value nothing is sent for it (that row may be under way, or refused for now).
+// removal is accepted, or when a record with this value is: then it is that record's. While the model has a row with
+// this value nothing is sent for it (that row may be under way, or refused for now).
 //
 // The other order: the removal is accepted and the addition is not. Then the record is no longer at the destination, and its
 // snapshot row goes, so that going back to the old value is an addition and not "nothing changed".

@@ -106,7 +106,9 @@ std::string Messages::render(const Record &record) const {
 	append_member(frame, "record", record.fields);
 	frame += '}';
 	auto found = templates_.find(digest_ ? "digest" : std::string(to_text(record.change)));
-	return found == templates_.end() ? std::string() : found->second.render(frame, digest_ ? digest_lists : std::vector<std::string> {});
+	if (found == templates_.end())
+		return {};
+	return digest_ ? found->second.render(frame, digest_lists) : found->second.render(frame);
 }
 
 const std::vector<std::string> &digest_names() {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Messages of notifications: the sync's config `messages`, one Mustache template per kind of change, or one for the digest of
-// a run. The text that comes out is {{ message }} in requests.
+// Messages of notifications: the sync's config `messages`, one Mustache template per kind of change, or one for the digest
+// of a run. The text that comes out is {{ message }} in requests.
 
 #include <map>
 #include <memory>
@@ -47,8 +47,8 @@ private:
 	bool digest_;
 };
 
-// What stands for all changes of a run: added, changed and removed are samples, each {"change", "key", "previous", "record"}
-// as JSON text, in that order; counts are of all.
+// What stands for all changes of a run: added, changed and removed are samples, each {"change", "key", "previous",
+// "record"} as JSON text, in that order; counts are of all.
 struct DigestContent {
 	std::vector<std::string> samples[3];
 	std::int64_t counts[3] = {0, 0, 0};
