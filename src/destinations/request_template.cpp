@@ -220,7 +220,7 @@ void RequestTemplate::visit(const PlaceholderVisitor &visitor) const {
 
 bool RequestTemplate::uses(Source source) const {
 	bool named = false;
-	visit([&](const Placeholder &its) { named = named || its.source == source; }, true);
+	visit([&](const Placeholder &its) { named = named || its.source == source; });
 	return named;
 }
 
