@@ -34,10 +34,16 @@ my $left = "SELECT string_agg(replace(relname, p, ''), ' ' ORDER BY relname) FRO
 my $date = sub { $node->safe_psql('app', "SELECT to_char((now() AT TIME ZONE 'UTC')::date - $_[0], 'YYYYMMDD')") };
 my $kept = join ' ', sort "_2160min_" . $date->(1), '_' . $date->(3);
 
+# Rate budgets: one that nobody has needed for two hours, one that is in use, and one that the destination blocked until tomorrow.
+$node->safe_psql('app', "INSERT INTO courier_internal.destination_state SELECT destination_id, b, now() - f, now() + u FROM courier_internal.destination,"
+	. " (VALUES ('old', interval '2 hours', interval '-2 hours'), ('used', '1 min', '-2 hours'), ('blocked', '2 hours', '1 day')) v (b, f, u)");
+
 $node->restart; # the scheduler keeps house when it begins, and every minute
 until_sql($node, $left, join("\n", ($kept) x 3), 'old days to be dropped');
 pass('a day that ended before the retention of its rows is gone, others are there');
 is($node->safe_psql('app', "SELECT sum(n_tup_del) FROM pg_stat_all_tables WHERE schemaname = 'courier_internal' AND relname ~ '^(change_log|request)'"), 0, 'and no row was deleted');
+until_sql($node, "SELECT string_agg(budget, ' ' ORDER BY budget) FROM courier_internal.destination_state WHERE budget <> ''", 'blocked used', 'old budgets to go');
+pass('a rate budget that nobody needs is gone');
 is($node->safe_psql('app', "SELECT count(*) FROM courier.changelog"), 2, 'the logs of today are there');
 
 $node->safe_psql('postgres', "ALTER SYSTEM SET pg_courier.log_retention = '1 d'");
