@@ -216,6 +216,8 @@ Rows plain_table(const RunDefinition &run, const std::string &table) {
 	                table, ObjectId {run.owner});
 }
 
+} // namespace
+
 void check_snapshot_table(const RunDefinition &run) {
 	Rows rows = plain_table(run, snapshot_table(run.sync_id));
 	if (rows.empty())
@@ -230,6 +232,8 @@ void check_snapshot_table(const RunDefinition &run) {
 		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
 		            "Remove what was added to it.");
 }
+
+namespace {
 
 // What earlier runs of this sync left in doubt when they were interrupted.
 void take_in_doubt(const RunDefinition &run, bool mark) {

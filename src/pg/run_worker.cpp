@@ -99,7 +99,9 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 	Transaction transaction;
 	{
 		Spi spi;
-		if (run && OidIsValid(run->owner))
+		// DROP OWNED and DROP ROLE may have passed meanwhile: then there is neither scratch nor anybody to drop it as.
+		if (run && OidIsValid(run->owner) &&
+		    spi_execute("SELECT FROM pg_catalog.pg_roles WHERE oid = $1", ObjectId {run->owner}).processed() > 0)
 			drop_scratch(*run, ending.in_doubt), drop_idle_jobs_table(*run);
 		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
 		            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",

@@ -59,7 +59,8 @@ void leave_dropped_database() {
 	});
 }
 
-// What the user asked for while we send. In its own transaction.
+// What the user asked for while we send. In its own transaction. Where snapshot or owner are gone, what is accepted could not be noted: an
+// error ends the run now, and not when the answer that is waited for has come.
 bool must_stop(const RunDefinition &run) {
 	if (!settings::enabled)
 		return true;
@@ -69,6 +70,8 @@ bool must_stop(const RunDefinition &run) {
 	{
 		Spi spi;
 		rows = spi_execute("SELECT cancel_requested FROM courier_internal.run WHERE run_id = $1", run.run_id);
+		if (!rows.empty())
+			check_snapshot_table(run);
 	}
 	transaction.commit();
 	return rows.empty() || rows.get<bool>(0, 0);
