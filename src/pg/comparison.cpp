@@ -273,6 +273,7 @@ bool is_plain_table(const RunDefinition &run, const std::string &table) {
 void make_snapshot(const RunDefinition &run) {
 	run_as_owner(run, create_snapshot(run.plan));
 	note_snapshot(run);
+	spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = 0 WHERE sync_id = $1", run.sync_id);
 }
 
 void ensure_snapshot(RunDefinition &run) {
@@ -463,7 +464,10 @@ Comparison take_baseline(RunDefinition &run) {
 	note_unusable(run, counts, result);
 	run_as_owner(run, baseline_remove(run.plan));
 	run_as_owner(run, baseline_fill(run.plan));
-	result.snapshot_change = snapshot_count(run) - run.snapshot_records;
+	result.snapshot_change =
+	    snapshot_count(run) -
+	    spi_execute("SELECT snapshot_records FROM courier_internal.sync_state WHERE sync_id = $1", run.sync_id)
+	        .get<std::int64_t>(0, 0);
 	// What could not be taken has no place in the snapshot either: copies of a key, shared match values.
 	result.invalid = counts.rows - snapshot_count(run);
 	if (result.invalid > counts.null_keys + counts.null_matches) {

@@ -38,6 +38,7 @@ using std::chrono::system_clock;
 
 constexpr std::size_t settle_records = 1000;
 constexpr milliseconds settle_every {1000};
+constexpr milliseconds worth_a_note {5000};
 
 double uniform() {
 	return pg_prng_double(&pg_global_prng_state);
@@ -154,11 +155,15 @@ private:
 		exchanges_.clear();
 	}
 	void take() {
-		for (auto &one : delivery_.take_settled())
+		for (auto &one : delivery_.take_settled()) {
 			settled_.push_back(std::move(one));
+			got_on_ = steady_clock::now();
+		}
 		for (auto &one : delivery_.take_exchanges())
 			exchanges_.push_back(std::move(one));
 	}
+
+	void note_waiting(steady_clock::time_point now);
 
 	const RunDefinition &run_;
 	http::Multi multi_;
@@ -169,7 +174,26 @@ private:
 	UnderwayRecords underway_;
 	std::vector<Settled> settled_;
 	std::vector<Exchange> exchanges_;
+	steady_clock::time_point got_on_ = steady_clock::now(); // when something was last settled
+	std::string noted_;                                     // what courier.progress says that it waits for
 };
+
+// For people who look, once it has lasted; changed only when the words change.
+void SendLoop::note_waiting(steady_clock::time_point now) {
+	std::string reason;
+	if (now - got_on_ >= worth_a_note)
+		reason = delivery_.waits_for();
+	if (reason == noted_)
+		return;
+	Transaction transaction;
+	{
+		Spi spi;
+		spi_execute("UPDATE courier_internal.run SET waiting_for = $2 WHERE run_id = $1", run_.run_id,
+		            reason.empty() ? std::nullopt : std::optional(reason));
+	}
+	transaction.commit();
+	noted_ = reason;
+}
 
 template <typename Feed> SendResult SendLoop::run(Feed feed) {
 	SendResult result;
@@ -197,6 +221,7 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				gate_.refresh(now);
 				if (!result.cancelled && must_stop(run_))
 					cancel();
+				note_waiting(now);
 				if (auto today = utc_day(); today != day) {
 					ensure_partitions(); // a run may go on for days
 					day = today;

@@ -49,6 +49,13 @@ std::string storable(std::string_view text, std::size_t most) {
 	return out;
 }
 
+void count_snapshot(int sync_id, std::int64_t change) {
+	if (change != 0)
+		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
+		            " WHERE sync_id = $1",
+		            sync_id, change);
+}
+
 namespace {
 
 // Not refused by the destination: it may have done it, and its answer was lost or was none.
@@ -88,6 +95,7 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
 	std::vector<Tid> accepted, skipped, removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
+	std::int64_t snapshot_change = 0;
 	for (auto &one : settled) {
 		Change change = underway.at(one.record.id).change;
 		if (one.outcome == Outcome::succeeded && change == Change::removed) {
@@ -101,21 +109,24 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 			in_doubt.push_back(Tid::unpack(one.record.id));
 		}
 		if (one.outcome == Outcome::succeeded && change == Change::added)
-			totals_.snapshot_change++;
+			snapshot_change++;
 		if (one.outcome == Outcome::succeeded && change == Change::removed && !underway.at(one.record.id).former)
-			totals_.snapshot_change--;
+			snapshot_change--;
 	}
 	if (accepted.empty() && skipped.empty() && removed.empty() && in_doubt.empty())
 		return;
-	UserContext context(run_.as_owner(tid_settings()));
-	if (!accepted.empty())
-		spi_execute(settle_accepted(run_.plan, held_), accepted, remote_ids);
-	if (!skipped.empty())
-		spi_execute(settle_skipped(run_.plan, held_), skipped);
-	if (!removed.empty())
-		spi_execute(settle_removed(run_.plan, held_), removed);
-	if (!in_doubt.empty())
-		spi_execute(settle_in_doubt(run_.plan, held_), in_doubt);
+	{
+		UserContext context(run_.as_owner(tid_settings()));
+		if (!accepted.empty())
+			spi_execute(settle_accepted(run_.plan, held_), accepted, remote_ids);
+		if (!skipped.empty())
+			spi_execute(settle_skipped(run_.plan, held_), skipped);
+		if (!removed.empty())
+			spi_execute(settle_removed(run_.plan, held_), removed);
+		if (!in_doubt.empty())
+			spi_execute(settle_in_doubt(run_.plan, held_), in_doubt);
+	}
+	count_snapshot(run_.sync_id, snapshot_change);
 }
 
 void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {

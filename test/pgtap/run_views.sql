@@ -28,7 +28,7 @@ SELECT columns_are('courier', 'requests', ARRAY['run_id', 'sync', 'sent_at', 'op
     'request_body', 'http_status', 'response_body', 'duration', 'error', 'key', 'request_id']);
 SELECT columns_are('courier', 'changelog', ARRAY['run_id', 'sync', 'key', 'primary_key', 'change', 'outcome', 'http_status', 'error_code', 'message',
     'payload', 'changed_at']);
-SELECT columns_are('courier', 'progress', ARRAY['run_id', 'sync', 'phase', 'done', 'planned', 'rejected', 'percent', 'records_per_second', 'eta', 'bar']);
+SELECT columns_are('courier', 'progress', ARRAY['run_id', 'sync', 'phase', 'done', 'planned', 'rejected', 'percent', 'records_per_second', 'eta', 'bar', 'waiting_for']);
 SELECT col_type_is('courier', 'runs', 'started_at', 'timestamp(0) with time zone', 'runs.started_at has no fractions');
 SELECT col_type_is('courier', 'runs', 'duration', 'interval(0)', 'runs.duration has no fractions');
 SELECT col_type_is('courier', 'rejected_records', 'primary_key', 'jsonb', 'rejected_records.primary_key is jsonb');
