@@ -77,6 +77,33 @@ def upgrade(t):
     t.admin(f"DROP DATABASE {old}", f"DROP DATABASE {fresh}")
 
 
+@test("upgrade: the snapshots of the first release, restored from a frozen dump: nothing is sent again, only what changes", settings=ONCE)
+def snapshots(t):
+    lay_out_old_versions()
+    cluster, old = t.world.cluster, f"dump_{t.name}"
+    t.admin(f"CREATE DATABASE {old}", "CREATE ROLE first_release_owner")
+    admin = lambda *commands: t.admin(*commands, database=old)  # noqa: E731
+    dump = os.path.join(cluster.directory, "dump-0.1.0.sql")
+    shutil.copy(os.path.join(HERE, "dump-0.1.0.sql"), dump)
+    os.chmod(dump, 0o644)
+    cluster.pg("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", cluster.directory, "-p", str(cluster.port), "-U", "postgres", "-d", old, "-f", dump, env={"PGOPTIONS": "-c courier.keep_role_members=on"})
+    equal(admin("SELECT courier.version()"), "0.1.0")
+    admin(f"SELECT courier.alter_destination('d', config => '{{\"base_url\": \"{t.receiver.url}{t.path}\"}}')", "ALTER EXTENSION pg_courier UPDATE")
+    equal(admin("SELECT DISTINCT health FROM courier.syncs"), "restored copy")
+    admin("SELECT courier.resume_all()")
+    run = lambda sync: equal(admin(f"CALL courier.run_sync('{sync}', timeout => '30 s')").split("|")[1], "success")  # noqa: E731
+    run("items")
+    run("pairs")
+    equal(t.seen(), [], "30 records of 13 types and 10 with a composite key, unchanged since the first release")
+    equal(admin("SELECT string_agg(snapshot_records::text, ' ' ORDER BY name) FROM courier.sync_details"), "30 10")
+    admin("UPDATE shop.item SET price = price + 0.01 WHERE id = 7", "UPDATE shop.pair SET name = 'x' WHERE b = 4", "DELETE FROM shop.pair WHERE b = 5")
+    run("items")
+    run("pairs")
+    equal(sorted((r.method, r.path.split("/")[-1]) for r in t.seen()), [("DELETE", "k55"), ("PUT", "7"), ("PUT", "k44")])
+    equal(t.stored()["7"].keys(), {"id", "price"}, "changed_fields_only knows what the first release had sent")
+    t.admin(f"DROP DATABASE {old} WITH (FORCE)", "DROP ROLE first_release_owner")
+
+
 @test("upgrade: there is no way back, and no way from a version that never was", settings=ONCE)
 def no_way(t):
     for statement in ("ALTER EXTENSION pg_courier UPDATE TO '0.1.0'", "ALTER EXTENSION pg_courier UPDATE TO '9.9'"):
