@@ -105,7 +105,8 @@ CREATE VIEW courier_internal.sync_overview AS
               FROM courier_internal.sync s
               JOIN courier_internal.model m ON m.model_id = s.model_id
               JOIN courier_internal.destination d ON d.destination_id = s.destination_id
-              CROSS JOIN courier_internal.installation i
+              -- One row. The planner takes a table that was never analyzed for larger, and would compile the whole for seconds (jit).
+              CROSS JOIN (SELECT e.epoch FROM courier_internal.installation e LIMIT 1) i
               CROSS JOIN (SELECT p.oid FROM pg_catalog.pg_database p WHERE p.datname = pg_catalog.current_database()) b
               LEFT JOIN courier_internal.sync_state t ON t.sync_id = s.sync_id
               LEFT JOIN courier_internal.run l ON l.run_id = t.last_run_id
