@@ -230,7 +230,8 @@ void check_snapshot_table(const RunDefinition &run) {
 		            "the snapshot table " + snapshot_table(run.sync_id) + " of sync \"" + run.sync +
 		                "\" is not as pg_courier made it",
 		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
-		            "Remove what was added to it.");
+		            "Remove what was added to it. Of rules and children that are gone, PostgreSQL knows after VACUUM ANALYZE " +
+		                snapshot_table(run.sync_id) + ".");
 }
 
 namespace {

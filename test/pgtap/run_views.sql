@@ -119,7 +119,7 @@ SELECT lives_ok('SELECT * FROM courier.runs WHERE pg_temp.peep(sync)', 'a functi
 SELECT lives_ok('SELECT * FROM courier.rejected_records WHERE pg_temp.peep(payload)', 'nor payloads');
 SELECT set_eq($$
     SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'courier_internal'::regnamespace AND has_function_privilege(p.oid, 'EXECUTE')
-$$, ARRAY['record_json', 'key_json', 'key_text', 'values_json', 'bucket_sums', 'differing_buckets', 'in_buckets', 'visible', 'builtin_destination_types', 'describe_destination_type', 'readable_snapshot'],
+$$, ARRAY['record_json', 'key_json', 'key_text', 'values_json', 'bucket_sums', 'differing_buckets', 'in_buckets', 'visible', 'active_run_waits_for', 'builtin_destination_types', 'describe_destination_type', 'readable_snapshot'],
     'of courier_internal, anybody may run only functions of their arguments and those that views name');
 RESET ROLE;
 SELECT is_empty($$
