@@ -46,8 +46,13 @@ $(UPGRADES): pg_courier--%: sql/upgrade/% sql/upgrade/replay $(INSTALL_SQL) pg_c
 	{ printf '%s\n' '\echo Use "ALTER EXTENSION pg_courier UPDATE" to load this file. \quit'; cat $<; perl sql/upgrade/replay $(INSTALL_SQL); } > $@.new
 	mv $@.new $@
 
-.PHONY: quickstart test
+.PHONY: quickstart test sanitize fuzz
 quickstart:
 	./quickstart.sh
 test:
 	test/run
+# The unit tests with the address and undefined behaviour sanitizers; readers of others' text under libFuzzer (FUZZ_SECONDS for each).
+sanitize:
+	test/sanitize
+fuzz:
+	test/fuzz/run $(or $(FUZZ_SECONDS),10)
