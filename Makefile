@@ -6,8 +6,10 @@ EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_courier.cont
 MODULE_big = pg_courier
 OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/destinations/builtin/*.cpp src/pg/*.cpp)))
 
-DATA_built = pg_courier--$(EXTVERSION).sql
-DATA = $(wildcard sql/upgrade/*.sql)
+# The upgrade from the release before: the step written by hand, then all that CREATE OR REPLACE can do (doc/operations.md, "Making a release").
+STEPS = $(wildcard sql/upgrade/*--$(EXTVERSION).sql)
+UPGRADES = $(patsubst sql/upgrade/%,pg_courier--%,$(STEPS))
+DATA_built = pg_courier--$(EXTVERSION).sql $(UPGRADES)
 INSTALL_SQL = $(sort $(wildcard sql/install/*.sql))
 
 # Debian compiles bitcode with clang and other flags; it brings nothing here. It must be off before PGXS is read.
@@ -24,7 +26,7 @@ ifdef FAULT_POINTS
 PG_CXXFLAGS += -DCOURIER_FAULT_POINTS
 endif
 
-EXTRA_CLEAN = $(OBJS:.o=.d) pg_courier--$(EXTVERSION).sql
+EXTRA_CLEAN = $(OBJS:.o=.d) $(DATA_built)
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -33,11 +35,24 @@ include $(PGXS)
 endif
 -include $(OBJS:.o=.d)
 
+# It compares itself with the version of the extension in the database.
+src/pg/run_queue.o: override CPPFLAGS += -DCOURIER_VERSION='"$(EXTVERSION)"'
+src/pg/run_queue.o: pg_courier.control
+
 pg_courier--$(EXTVERSION).sql: $(INSTALL_SQL) pg_courier.control
 	cat $(INSTALL_SQL) > $@
 
-.PHONY: quickstart test
+$(UPGRADES): pg_courier--%: sql/upgrade/% sql/upgrade/replay $(INSTALL_SQL) pg_courier.control
+	{ printf '%s\n' '\echo Use "ALTER EXTENSION pg_courier UPDATE" to load this file. \quit'; cat $<; perl sql/upgrade/replay $(INSTALL_SQL); } > $@.new
+	mv $@.new $@
+
+.PHONY: quickstart test sanitize fuzz
 quickstart:
 	./quickstart.sh
 test:
 	test/run
+# The unit tests with the address and undefined behaviour sanitizers; readers of others' text under libFuzzer (FUZZ_SECONDS for each).
+sanitize:
+	test/sanitize
+fuzz:
+	test/fuzz/run $(or $(FUZZ_SECONDS),10)

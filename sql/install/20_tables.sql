@@ -158,7 +158,8 @@ CREATE TABLE courier_internal.run (
     requests          bigint NOT NULL DEFAULT 0,
     error_code        text,
     error             text,
-    hint              text
+    hint              text,
+    waiting_for       text
 ) WITH (fillfactor = 50);
 CREATE INDEX run_sync_id_idx ON courier_internal.run (sync_id, run_id);
 CREATE INDEX run_active_idx ON courier_internal.run (run_id) WHERE status IN ('queued', 'querying', 'sending');
@@ -166,6 +167,7 @@ COMMENT ON TABLE courier_internal.run IS 'Executions of syncs';
 COMMENT ON COLUMN courier_internal.run.origin_run_id IS 'The run whose changes this one carries on with (it was interrupted): its idempotency keys are used again';
 COMMENT ON COLUMN courier_internal.run.attempt IS 'Raised and committed before the run does anything, so that a crash is visible';
 COMMENT ON COLUMN courier_internal.run.approved IS 'Numbers that courier.approve_run allowed: {"removed": n, "changes": n}';
+COMMENT ON COLUMN courier_internal.run.waiting_for IS 'What a run that sends has been waiting for, for five seconds or longer. A run that has not begun: see sync_state.waiting_for';
 COMMENT ON COLUMN courier_internal.run.test IS 'A run of one record for courier.test_record: {"primary_key": {...}, "change": "added"}; result is added by the worker';
 
 CREATE TABLE courier_internal.job (

@@ -31,7 +31,7 @@ DECLARE
     ended courier_internal.run;
 BEGIN
     UPDATE courier_internal.run r
-       SET status = finish_run.status, finished_at = pg_catalog.clock_timestamp(), worker_pid = NULL,
+       SET status = finish_run.status, finished_at = pg_catalog.clock_timestamp(), worker_pid = NULL, waiting_for = NULL,
            error_code = finish_run.error_code, error = finish_run.error, hint = finish_run.hint
      WHERE r.run_id = finish_run.run_id AND r.status IN ('queued', 'querying', 'sending')
     RETURNING r.* INTO ended;
@@ -78,6 +78,10 @@ BEGIN
     ELSIF target.status = 'cancelled' THEN
         -- It never began, so the sync's last run, its block and its followers stay what they are.
         PERFORM courier_internal.announce_run(run_id, 'cancelled');
+    ELSIF target.status = 'querying' THEN
+        -- A query does not look at the flag. We hold the run's row, so the worker cannot have ended this run and be at another one's.
+        PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
+          WHERE a.pid = target.worker_pid AND a.backend_type = 'pg_courier run worker' AND a.datname = current_database();
     END IF;
 END
 $$;

@@ -65,6 +65,16 @@ COMMENT ON COLUMN courier.destination_types.sync_config_keys IS 'For argument co
 COMMENT ON COLUMN courier.destination_types.details IS 'All of it: each key with its description, default and allowed values, each object with its operations';
 COMMENT ON COLUMN courier.destination_types.owner IS 'NULL: built in';
 
+-- Any role may ask who blocks whom, and which kind of process it is. The words name no role, database or statement of others.
+CREATE FUNCTION courier_internal.active_run_waits_for(worker_pid integer, noted text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT CASE WHEN worker_pid IS NULL THEN noted
+                ELSE COALESCE((SELECT 'a lock that process ' || pg_catalog.string_agg(DISTINCT b.pid::text, ', ') || ' holds'
+                                 FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(worker_pid)) b (pid) HAVING pg_catalog.count(*) > 0), noted) END
+$$;
+COMMENT ON FUNCTION courier_internal.active_run_waits_for(integer, text) IS 'What an active run waits for: a lock (of somebody on the model''s tables, mostly), or what its worker has noted; NULL: for nothing';
+
 -- What both views of syncs are made from: a sync, its owner, its last and its active run, and its health in one word.
 CREATE VIEW courier_internal.sync_overview AS
     SELECT w.*,
@@ -87,18 +97,20 @@ CREATE VIEW courier_internal.sync_overview AS
                    EXISTS (SELECT FROM pg_catalog.pg_class v JOIN pg_catalog.pg_namespace n ON n.oid = v.relnamespace
                             WHERE n.nspname = m.relation_schema AND v.relname = m.relation_name) AS relation_exists,
                    EXISTS (SELECT FROM courier_internal.rejected r WHERE r.sync_id = s.sync_id) AS has_rejected,
-                   t.last_run_id, t.blocked_run_id, t.next_run_at, t.not_before, COALESCE(t.snapshot_records, 0) AS snapshot_records, t.waiting_for,
+                   t.last_run_id, t.blocked_run_id, t.next_run_at, t.not_before, COALESCE(t.snapshot_records, 0) AS snapshot_records,
+                   CASE WHEN a.status = 'queued' THEN t.waiting_for ELSE courier_internal.active_run_waits_for(a.worker_pid, a.waiting_for) END AS waiting_for,
                    l.status AS last_status, l.finished_at AS last_finished_at, l.error_code AS last_error_code, l.error AS last_error, l.hint AS last_hint,
                    l.invalid AS last_invalid, l.held_removals AS last_held_removals,
                    a.run_id AS active_run_id, a.status AS active_status
               FROM courier_internal.sync s
               JOIN courier_internal.model m ON m.model_id = s.model_id
               JOIN courier_internal.destination d ON d.destination_id = s.destination_id
-              CROSS JOIN courier_internal.installation i
+              -- One row. The planner takes a table that was never analyzed for larger, and would compile the whole for seconds (jit).
+              CROSS JOIN (SELECT e.epoch FROM courier_internal.installation e LIMIT 1) i
               CROSS JOIN (SELECT p.oid FROM pg_catalog.pg_database p WHERE p.datname = pg_catalog.current_database()) b
               LEFT JOIN courier_internal.sync_state t ON t.sync_id = s.sync_id
               LEFT JOIN courier_internal.run l ON l.run_id = t.last_run_id
-              LEFT JOIN LATERAL (SELECT r.run_id, r.status FROM courier_internal.run r
+              LEFT JOIN LATERAL (SELECT r.run_id, r.status, r.worker_pid, r.waiting_for FROM courier_internal.run r
                                   WHERE r.sync_id = s.sync_id AND r.status IN ('queued', 'querying', 'sending')
                                   ORDER BY r.status = 'queued', r.run_id LIMIT 1) a ON true
               LEFT JOIN pg_catalog.pg_class c
@@ -124,7 +136,7 @@ CREATE VIEW courier.sync_details WITH (security_barrier) AS
            CASE o.health
                WHEN 'restored copy' THEN 'This database is a copy (restore or template). If it is to send from now on: SELECT courier.resume_all()'
                WHEN 'paused' THEN pg_catalog.format('SELECT courier.resume_sync(%L) lets it run again.', o.name)
-               WHEN 'running' THEN pg_catalog.format('Run %s is %s; see courier.progress.', o.active_run_id, o.active_status)
+               WHEN 'running' THEN pg_catalog.format('Run %s is %s%s; see courier.progress.', o.active_run_id, o.active_status, COALESCE(', waiting for ' || o.waiting_for, ''))
                WHEN 'queued' THEN pg_catalog.format('Run %s has not started yet%s.', o.active_run_id, COALESCE(', waiting for ' || o.waiting_for, ''))
                WHEN 'blocked' THEN pg_catalog.format('%s SELECT courier.approve_run(%s) lets it go on; courier.plan_sync(%L) shows the numbers of now.',
                                        COALESCE(o.last_error, 'The last run would have changed or removed more than it may.'), COALESCE(o.blocked_run_id, o.last_run_id), o.name)
@@ -159,7 +171,7 @@ COMMENT ON COLUMN courier.sync_details.match_on IS 'NULL: the fields that are ma
 COMMENT ON COLUMN courier.sync_details.health_detail IS 'What is the matter, and what to do next; NULL: nothing';
 COMMENT ON COLUMN courier.sync_details.last_run_id IS 'The last run that ended; see courier.run_details';
 COMMENT ON COLUMN courier.sync_details.not_before IS 'The destination asked not to be called before this time';
-COMMENT ON COLUMN courier.sync_details.waiting_for IS 'Why a queued run has not started';
+COMMENT ON COLUMN courier.sync_details.waiting_for IS 'Why a queued run has not started, or what an active one is waiting for: a lock, or for more than five seconds the destination; NULL: for nothing';
 COMMENT ON COLUMN courier.sync_details.snapshot_records IS 'Records that the destination has accepted';
 COMMENT ON COLUMN courier.sync_details.rejected_records IS 'Records that it has not; see courier.rejected_records';
 COMMENT ON COLUMN courier.sync_details.search_path IS 'With which model and mapping are evaluated: that of whoever created the sync';

@@ -132,7 +132,8 @@ CREATE VIEW courier.progress WITH (security_barrier) AS
            pg_catalog.round(p.rate)::bigint AS records_per_second,
            CASE WHEN p.phase = 'sending' AND p.rate > 0 THEN pg_catalog.make_interval(secs => ((p.planned - p.done) / p.rate)::double precision)::interval(0) END AS eta,
            '[' || pg_catalog.repeat('#', COALESCE(p.percent, 0) / 10) || pg_catalog.repeat('-', 10 - COALESCE(p.percent, 0) / 10) || ']'
-               || COALESCE(' ' || p.percent || ' %', '') AS bar
+               || COALESCE(' ' || p.percent || ' %', '') AS bar,
+           p.waiting_for
       FROM (SELECT t.*,
                    CASE WHEN t.planned > 0 THEN (100 * t.done / t.planned)::integer WHEN t.phase IN ('success', 'warning') THEN 100 END AS percent,
                    t.done / NULLIF(EXTRACT(epoch FROM COALESCE(t.finished_at, pg_catalog.clock_timestamp()) - t.sending_at), 0) AS rate
@@ -140,7 +141,9 @@ CREATE VIEW courier.progress WITH (security_barrier) AS
                            r.succeeded_added + r.succeeded_changed + r.succeeded_removed + r.rejected_added + r.rejected_changed + r.rejected_removed
                                + r.skipped + r.unknown AS done,
                            r.planned_added + r.planned_changed + r.planned_removed AS planned,
-                           r.rejected_added + r.rejected_changed + r.rejected_removed AS rejected
+                           r.rejected_added + r.rejected_changed + r.rejected_removed AS rejected,
+                           CASE WHEN r.status = 'queued' THEN (SELECT w.waiting_for FROM courier_internal.sync_state w WHERE w.sync_id = r.sync_id)
+                                ELSE courier_internal.active_run_waits_for(r.worker_pid, r.waiting_for) END AS waiting_for
                       -- Two branches, so that neither has to read all runs that ever were.
                       FROM (SELECT a.* FROM courier_internal.run a WHERE a.status IN ('queued', 'querying', 'sending')
                             UNION ALL
@@ -156,6 +159,7 @@ COMMENT ON COLUMN courier.progress.percent IS 'done of planned; NULL: not known 
 COMMENT ON COLUMN courier.progress.rejected IS 'Records that the destination has refused in this run';
 COMMENT ON COLUMN courier.progress.records_per_second IS 'On the average since sending began';
 COMMENT ON COLUMN courier.progress.eta IS 'Time that is left at this rate';
+COMMENT ON COLUMN courier.progress.waiting_for IS 'Why it has not started, or what it is waiting for; NULL: for nothing';
 
 GRANT SELECT ON courier.runs, courier.run_details, courier.rejected_records, courier.invalid_rows, courier.requests, courier.changelog, courier.progress TO PUBLIC;
 

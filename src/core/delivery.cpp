@@ -394,6 +394,16 @@ std::uint64_t Delivery::requests() const {
 	return state_->sent;
 }
 
+std::string_view Delivery::waits_for() const {
+	if (!state_->flights.empty())
+		return "an answer of the destination";
+	if (state_->now < state_->paused_until)
+		return "the destination, which asked to be left alone for a while";
+	if (state_->now < state_->gate_until)
+		return "its turn within rate_limit";
+	return state_->waiting.empty() ? "" : "the time of the next attempt";
+}
+
 void Delivery::cancel() {
 	state_->poked = true;
 	state_->cancelled = true;

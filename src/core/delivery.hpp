@@ -117,6 +117,7 @@ public:
 	std::vector<Settled> take_settled();
 	std::vector<Exchange> take_exchanges();
 	std::uint64_t requests() const; // sent so far, retries included
+	std::string_view waits_for() const; // in words for people; "": for nothing
 
 	void cancel();  // nothing new is sent; what is in flight is settled, the rest is aborted
 	bool finished() const;

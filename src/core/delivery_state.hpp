@@ -176,6 +176,7 @@ struct Delivery::State {
 	std::uint64_t sent = 0;
 	bool heard = false;       // a whole answer arrived, whatever it said
 	std::string last_broken;  // how the last transfer broke
+	bool some_unknown = false; // a record may have arrived, and is not sent again by itself
 };
 
 } // namespace courier

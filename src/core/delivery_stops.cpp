@@ -53,6 +53,7 @@ void Delivery::State::publish(Settled its) {
 	const bool was_sent = bad || its.http_status != 0;
 	if (its.outcome != Outcome::aborted && was_sent)
 		breaker.add(bad);
+	some_unknown = some_unknown || its.outcome == Outcome::unknown;
 	if (bad)
 		bad_words = its.code + (its.message.empty() ? "" : ": " + its.message);
 	settled.push_back(std::move(its));
@@ -125,8 +126,10 @@ void Delivery::State::fail_unreachable() {
 	      "the destination never answered (" + std::to_string(sent) + (sent == 1 ? " request): " : " requests): ") +
 	          tidy(client, last_broken, words_cap),
 	      "Check the destination's address with courier.test_destination, and whether this server may reach it (DNS, "
-	      "firewall, proxy). No record was rejected; the next run sends them again, all but those that are unknown because "
-	      "they may have arrived and may not be repeated: courier.retry_rejected releases them.",
+	      "firewall, proxy). No record was rejected; the next run sends them again" +
+	          std::string(some_unknown ? ", but for those that may have arrived: they stand in courier.rejected_records "
+	                                     "as unknown, until courier.retry_rejected or courier.discard_rejected."
+	                                   : "."),
 	      std::nullopt});
 }
 

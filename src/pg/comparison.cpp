@@ -230,9 +230,12 @@ bool check_own_table(const RunDefinition &run, const std::string &table) {
 	if (!rows.get<bool>(0, 0))
 		throw Error("55000", "the table " + table + " of sync \"" + run.sync + "\" is not as pg_courier made it",
 		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
-		            "Remove what was added to it.");
+		            "Remove what was added to it. Of rules and children that are gone, PostgreSQL knows after VACUUM ANALYZE " +
+		                table + ".");
 	return true;
 }
+
+} // namespace
 
 void check_snapshot_table(const RunDefinition &run) {
 	if (!check_own_table(run, snapshot_table(run.sync_id)))
@@ -241,6 +244,8 @@ void check_snapshot_table(const RunDefinition &run) {
 		                " does not exist",
 		            {}, "Run the sync with resync => 'baseline' or resync => 'full' to make it again.");
 }
+
+namespace {
 
 // With the snapshot goes what it has given up.
 void forget_former(const RunDefinition &run) {
@@ -301,6 +306,7 @@ bool is_plain_table(const RunDefinition &run, const std::string &table) {
 void make_snapshot(const RunDefinition &run) {
 	run_as_owner(run, create_snapshot(run.plan));
 	note_snapshot(run);
+	spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = 0 WHERE sync_id = $1", run.sync_id);
 }
 
 void ensure_snapshot(RunDefinition &run) {
@@ -499,7 +505,10 @@ Comparison take_baseline(RunDefinition &run) {
 	note_unusable(run, counts, result);
 	run_as_owner(run, baseline_remove(run.plan));
 	run_as_owner(run, baseline_fill(run.plan));
-	result.snapshot_change = snapshot_count(run) - run.snapshot_records;
+	result.snapshot_change =
+	    snapshot_count(run) -
+	    spi_execute("SELECT snapshot_records FROM courier_internal.sync_state WHERE sync_id = $1", run.sync_id)
+	        .get<std::int64_t>(0, 0);
 	// What could not be taken has no place in the snapshot either: copies of a key, shared match values.
 	result.invalid = counts.rows - snapshot_count(run);
 	if (result.invalid > counts.null_keys + counts.null_matches) {

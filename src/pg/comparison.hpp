@@ -30,6 +30,9 @@ void make_snapshot(const RunDefinition &run);
 // A plain table of the sync's owner, without triggers, rules, row security and children. It must exist.
 bool is_plain_table(const RunDefinition &run, const std::string &table);
 
+// The same of the snapshot, as an error with words.
+void check_snapshot_table(const RunDefinition &run);
+
 // in_doubt: what was on its way may have no outcome, so what the run wanted to change stays noted for the next one.
 void drop_scratch(const RunDefinition &run, bool in_doubt);
 

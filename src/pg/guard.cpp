@@ -72,6 +72,8 @@ PgError::PgError(const ErrorData &error)
     : Error(sqlstate_text(error.sqlerrcode), text_or_empty(error.message), text_or_empty(error.detail),
             text_or_empty(error.hint)),
       context(text_or_empty(error.context)) {
+	// The words before translation: ProcessInterrupts says no more precisely which cancel it was.
+	asked_for = error.message_id && std::string_view(error.message_id) == "canceling statement due to user request";
 	origin.to_server = error.output_to_server;
 	origin.to_client = error.output_to_client;
 	origin.hide_statement = error.hide_stmt;

@@ -36,6 +36,7 @@ public:
 
 	explicit PgError(const ErrorData &error);
 	bool is_cancel() const { return sqlstate == "57014"; }
+	bool asked_for = false; // a cancel by somebody; a statement_timeout, or one at a foreign server, has the same SQLSTATE
 };
 
 namespace detail {

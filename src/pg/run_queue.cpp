@@ -217,10 +217,30 @@ Attempt attempt_claim(std::optional<int64> wanted, Claim &claim) {
 namespace detail {
 
 bool extension_locked(bool wait) {
-	return lock_extension(wait) == ExtensionLock::locked;
+	return lock_extension(wait) == ExtensionLock::locked && is_updated();
 }
 
 } // namespace detail
+
+bool is_updated() {
+	Spi spi;
+	const Rows rows =
+	    spi_execute("SELECT extversion = $1 FROM pg_catalog.pg_extension WHERE extname = 'pg_courier'", COURIER_VERSION);
+	return !rows.empty() && rows.get<bool>(0, 0);
+}
+
+void note_missing_update() {
+	Transaction transaction;
+	{
+		Spi spi;
+		(void)spi_execute("UPDATE courier_internal.sync_state st SET waiting_for = $1 WHERE st.sync_id IN"
+		                  " (SELECT w.sync_id FROM courier_internal.sync_state w"
+		                  "    JOIN courier_internal.run r ON r.sync_id = w.sync_id AND r.status = 'queued'"
+		                  "   WHERE w.waiting_for IS DISTINCT FROM $1 FOR NO KEY UPDATE OF w SKIP LOCKED)",
+		                  "ALTER EXTENSION pg_courier UPDATE");
+	}
+	transaction.commit();
+}
 
 std::optional<Claim> claim_run(std::optional<int64> run_id) {
 	for (;;) {

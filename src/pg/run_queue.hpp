@@ -45,6 +45,11 @@ void note_waiting(const std::vector<int> &sync_ids, const std::optional<std::str
 // giving up. nullopt: gave up, or there is no extension.
 template <class F> auto in_extension_transaction(bool wait, F work) -> std::optional<std::invoke_result_t<F &>>;
 
+// Whether the extension's version is the library's. Between the installation of new files and ALTER EXTENSION UPDATE it is not, and nothing
+// runs: new code does not meet old tables. In a transaction.
+bool is_updated();
+void note_missing_update(); // queued runs say that they wait for it
+
 namespace detail {
 bool extension_locked(bool wait);
 }

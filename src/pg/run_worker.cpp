@@ -4,6 +4,7 @@
 #include "pg/comparison.hpp"
 #include "pg/digest.hpp"
 #include "pg/fault.hpp"
+#include "pg/hold_cancel.hpp"
 #include "pg/housekeeping.hpp"
 #include "pg/jobs.hpp"
 #include "pg/run_queue.hpp"
@@ -35,15 +36,12 @@ std::string error_code(const Error &error) {
 	const std::string &state = error.sqlstate;
 	if (state == "42P01" || state == "42703" || state == "42704" || state == "42883")
 		return "model_changed";
-	if (state == "57014")
-		return "cancelled";
 	return state;
 }
 
 struct Ending {
 	std::string status;
 	std::optional<std::string> code, error, hint;
-	std::int64_t snapshot_change = 0;
 	std::optional<system_clock_point> not_before;
 	bool in_doubt = false; // it ended by an error of ours, perhaps while requests were under way
 };
@@ -54,8 +52,8 @@ Ending failed(const Error &error) {
 		*out.error += " (" + storable(error.detail) + ")";
 	if (!error.hint.empty())
 		out.hint = storable(error.hint);
-	if (error.sqlstate == "57014")
-		out.status = "cancelled";
+	if (auto raised = dynamic_cast<const PgError *>(&error); raised && raised->asked_for)
+		out.status = out.code.emplace("cancelled");
 	out.in_doubt = true;
 	return out;
 }
@@ -97,14 +95,14 @@ void write_plan(const RunDefinition &run, const Comparison &found) {
 
 // The short transaction in which a run ends.
 void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending) {
+	HoldCancel hold; // one that comes now is too late, and must not meet the worker's next run
 	Transaction transaction;
 	{
 		Spi spi;
-		if (run && OidIsValid(run->owner))
+		// DROP OWNED and DROP ROLE may have passed meanwhile: then there is neither scratch nor anybody to drop it as.
+		if (run && OidIsValid(run->owner) &&
+		    spi_execute("SELECT FROM pg_catalog.pg_roles WHERE oid = $1", ObjectId {run->owner}).processed() > 0)
 			drop_scratch(*run, ending.in_doubt), drop_idle_jobs_table(*run);
-		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
-		            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
-		            run_id, ending.snapshot_change);
 		if (ending.not_before)
 			spi_execute("UPDATE courier_internal.sync_state SET not_before = pg_catalog.to_timestamp($2)"
 			            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
@@ -113,6 +111,7 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 		            ending.error, ending.hint);
 	}
 	transaction.commit();
+	QueryCancelPending = false;
 	COURIER_FAULT("finished");
 }
 
@@ -129,8 +128,10 @@ std::optional<Ending> plan_run(RunDefinition &run, Comparison &found) {
 	{
 		Spi spi;
 		found = run.is_baseline() ? take_baseline(run) : compare_model(run);
-		if (!found.blocked)
+		if (!found.blocked) {
 			write_plan(run, found);
+			count_snapshot(run.sync_id, found.snapshot_change);
+		}
 	}
 	if (!found.blocked) {
 		transaction.commit();
@@ -156,11 +157,9 @@ std::optional<Ending> stopped(const SendResult &sent) {
 		               sent.failure->code,
 		               storable(sent.failure->message),
 		               storable(sent.failure->hint),
-		               sent.totals.snapshot_change,
 		               sent.failure->not_before};
 	if (sent.cancelled)
-		return Ending {"cancelled", "cancelled", "the run was cancelled; the next one goes on from there", std::nullopt,
-		               sent.totals.snapshot_change};
+		return Ending {"cancelled", "cancelled", "the run was cancelled; the next one goes on from there", std::nullopt};
 	return std::nullopt;
 }
 
@@ -181,8 +180,7 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 		return {"failed", "lease_lost", "the run lost its lease: SQL of the model released session locks",
 		        "A model must not call pg_advisory_unlock_all()."};
 
-	Ending ending {"success", std::nullopt, std::nullopt, std::nullopt,
-	               found.snapshot_change + asked.totals.snapshot_change};
+	Ending ending {"success", std::nullopt, std::nullopt, std::nullopt};
 	if (found.added + found.changed + found.removed > 0) {
 		{
 			Transaction transaction;
@@ -195,11 +193,8 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 		report_activity("sending", run.sync);
 		SendResult sent = run.digest_records ? send_digest(run, operations, client, found)
 		                                     : send_changes(run, operations, client, found, asked.requests);
-		ending.snapshot_change += sent.totals.snapshot_change;
-		if (auto end = stopped(sent)) {
-			end->snapshot_change = ending.snapshot_change;
+		if (auto end = stopped(sent))
 			return *end;
-		}
 	}
 	Transaction transaction;
 	{

@@ -185,9 +185,11 @@ Scheduler::Found Scheduler::pass() {
 	busy_ = false;
 	fresh_.clear();
 	ExtensionLock extension = ExtensionLock::busy;
+	bool updated = false;
 	{
 		Transaction transaction;
 		extension = lock_extension(false);
+		updated = is_updated();
 		const std::string settings = database_settings();
 		transaction.commit();
 		if (settings_ && *settings_ != settings)
@@ -198,6 +200,11 @@ Scheduler::Found Scheduler::pass() {
 		return Found::no_extension;
 	if (extension == ExtensionLock::busy) {
 		busy_ = true; // look again when DROP or ALTER EXTENSION is through
+		return Found::extension;
+	}
+	if (!updated) {
+		isolated("note that the extension must be updated", [] { note_missing_update(); });
+		busy_ = true; // it is updated at any moment
 		return Found::extension;
 	}
 	if (!looked_for_partitions_) // the extension may have been made anew within this minute

@@ -38,6 +38,7 @@ using std::chrono::system_clock;
 
 constexpr std::size_t settle_records = 1000;
 constexpr milliseconds settle_every {1000};
+constexpr milliseconds worth_a_note {5000};
 
 double uniform() {
 	return pg_prng_double(&pg_global_prng_state);
@@ -59,7 +60,8 @@ void leave_dropped_database() {
 	});
 }
 
-// What the user asked for while we send. In its own transaction.
+// What the user asked for while we send. In its own transaction. Where snapshot or owner are gone, what is accepted could not be noted: an
+// error ends the run now, and not when the answer that is waited for has come.
 bool must_stop(const RunDefinition &run) {
 	if (!settings::enabled)
 		return true;
@@ -69,6 +71,8 @@ bool must_stop(const RunDefinition &run) {
 	{
 		Spi spi;
 		rows = spi_execute("SELECT cancel_requested FROM courier_internal.run WHERE run_id = $1", run.run_id);
+		if (!rows.empty())
+			check_snapshot_table(run);
 	}
 	transaction.commit();
 	return rows.empty() || rows.get<bool>(0, 0);
@@ -157,11 +161,15 @@ private:
 		exchanges_.clear();
 	}
 	void take() {
-		for (auto &one : delivery_.take_settled())
+		for (auto &one : delivery_.take_settled()) {
 			settled_.push_back(std::move(one));
+			got_on_ = steady_clock::now();
+		}
 		for (auto &one : delivery_.take_exchanges())
 			exchanges_.push_back(std::move(one));
 	}
+
+	void note_waiting(steady_clock::time_point now);
 
 	const RunDefinition &run_;
 	http::Multi multi_;
@@ -173,7 +181,26 @@ private:
 	Write write_;
 	std::vector<Settled> settled_;
 	std::vector<Exchange> exchanges_;
+	steady_clock::time_point got_on_ = steady_clock::now(); // when something was last settled
+	std::string noted_;                                     // what courier.progress says that it waits for
 };
+
+// For people who look, once it has lasted; changed only when the words change.
+void SendLoop::note_waiting(steady_clock::time_point now) {
+	std::string reason;
+	if (now - got_on_ >= worth_a_note)
+		reason = delivery_.waits_for();
+	if (reason == noted_)
+		return;
+	Transaction transaction;
+	{
+		Spi spi;
+		spi_execute("UPDATE courier_internal.run SET waiting_for = $2 WHERE run_id = $1", run_.run_id,
+		            reason.empty() ? std::nullopt : std::optional(reason));
+	}
+	transaction.commit();
+	noted_ = reason;
+}
 
 template <typename Feed> SendResult SendLoop::run(Feed feed) {
 	SendResult result;
@@ -201,6 +228,7 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				gate_.refresh(now);
 				if (!result.cancelled && must_stop(run_))
 					cancel();
+				note_waiting(now);
 				if (auto today = utc_day(); today != day) {
 					ensure_partitions(log_retention_minutes(run_.options)); // a run may go on for days
 					day = today;

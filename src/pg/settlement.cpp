@@ -49,6 +49,13 @@ std::string storable(std::string_view text, std::size_t most) {
 	return out;
 }
 
+void count_snapshot(int sync_id, std::int64_t change) {
+	if (change != 0)
+		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = GREATEST(snapshot_records + $2, 0)"
+		            " WHERE sync_id = $1",
+		            sync_id, change);
+}
+
 namespace {
 
 // Not refused by the destination: it may have done it, and its answer was lost or was none.
@@ -88,6 +95,7 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
 	std::vector<Tid> accepted, skipped, renamed, removed, former_removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
+	std::int64_t snapshot_change = 0;
 	for (auto &one : settled) {
 		const Underway &known = underway.at(one.record.id);
 		const Tid tid = Tid::unpack(one.record.id);
@@ -105,30 +113,33 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 		if (known.former && !removal && (one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped))
 			renamed.push_back(tid);
 		if (one.outcome == Outcome::succeeded && known.change == Change::added && !known.former)
-			totals_.snapshot_change++;
+			snapshot_change++;
 	}
-	totals_.snapshot_change -= static_cast<std::int64_t>(removed.size());
+	snapshot_change -= static_cast<std::int64_t>(removed.size());
 	if (accepted.empty() && skipped.empty() && removed.empty() && former_removed.empty() && in_doubt.empty())
 		return;
-	UserContext context(run_.as_owner(tid_settings()));
-	const Plan &plan = run_.plan;
-	if (plan.rename_by_removal && !renamed.empty())
-		spi_execute(keep_former(plan, held_), renamed);
-	if (!accepted.empty())
-		spi_execute(settle_accepted(plan, held_), accepted, remote_ids);
-	if (!skipped.empty())
-		spi_execute(settle_skipped(plan, held_), skipped);
-	if (plan.rename_by_removal && !accepted.empty())
-		spi_execute(drop_former(plan, held_), accepted);
-	if (!removed.empty())
-		spi_execute(settle_removed(plan, held_), removed);
-	if (!former_removed.empty()) {
-		spi_execute(drop_former(plan, held_), former_removed);
-		totals_.snapshot_change -=
-		    static_cast<std::int64_t>(spi_execute(settle_former_removed(plan, held_), former_removed).processed());
+	{
+		UserContext context(run_.as_owner(tid_settings()));
+		const Plan &plan = run_.plan;
+		if (plan.rename_by_removal && !renamed.empty())
+			spi_execute(keep_former(plan, held_), renamed);
+		if (!accepted.empty())
+			spi_execute(settle_accepted(plan, held_), accepted, remote_ids);
+		if (!skipped.empty())
+			spi_execute(settle_skipped(plan, held_), skipped);
+		if (plan.rename_by_removal && !accepted.empty())
+			spi_execute(drop_former(plan, held_), accepted);
+		if (!removed.empty())
+			spi_execute(settle_removed(plan, held_), removed);
+		if (!former_removed.empty()) {
+			spi_execute(drop_former(plan, held_), former_removed);
+			auto left = spi_execute(settle_former_removed(plan, held_), former_removed).processed();
+			snapshot_change -= static_cast<std::int64_t>(left);
+		}
+		if (!in_doubt.empty())
+			spi_execute(settle_in_doubt(plan, held_), in_doubt);
 	}
-	if (!in_doubt.empty())
-		spi_execute(settle_in_doubt(plan, held_), in_doubt);
+	count_snapshot(run_.sync_id, snapshot_change);
 }
 
 void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
@@ -297,7 +308,7 @@ void Settlement::count_all(Outcome outcome, const std::int64_t (&records)[3], st
 		written_[change] += records[change];
 	}
 	if (outcome == Outcome::succeeded)
-		totals_.snapshot_change += records[0] - records[2];
+		count_snapshot(run_.sync_id, records[0] - records[2]);
 	write_counts(counts, requests);
 }
 

@@ -21,7 +21,6 @@ using UnderwayRecords = std::unordered_map<std::uint64_t, Underway>;
 
 struct Totals {
 	std::int64_t succeeded = 0, rejected = 0, skipped = 0, unknown = 0, aborted = 0;
-	std::int64_t snapshot_change = 0;
 };
 
 // Writes outcomes: the snapshot moves (as the owner), rejected records, logs and counters follow, in one short transaction.
@@ -67,6 +66,9 @@ private:
 	Totals totals_;
 	std::int64_t written_[3] = {0, 0, 0};
 };
+
+// How many records the snapshot has: counted in the transaction that moves it, so that no end of a run, and no crash, loses count.
+void count_snapshot(int sync_id, std::int64_t change);
 
 // Text that PostgreSQL takes: valid UTF-8 without NUL, at most `most` bytes.
 std::string storable(std::string_view text, std::size_t most = 64 << 10);

@@ -142,7 +142,7 @@ http {{
 
 
 class Cluster:
-    def __init__(self, setting):
+    def __init__(self, setting, environment=None):
         self.setting = setting
         self.directory = tempfile.mkdtemp(prefix="pg_courier-e2e-", dir="/tmp")
         self.port = free_port()
@@ -186,7 +186,7 @@ pg_courier.max_running_syncs = 8
         self.append("postgresql.conf", settings)
         hba = self.read("pg_hba.conf")
         self.write("pg_hba.conf", "host warehouse reader 127.0.0.1/32 scram-sha-256\n" + hba)
-        self.pg("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start", env={"COURIER_TEST_TOKEN": TOKEN_IN_ENVIRONMENT})
+        self.pg("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start", env={"COURIER_TEST_TOKEN": TOKEN_IN_ENVIRONMENT, **(environment or {})})
 
     def read(self, name):
         return subprocess.run([*self.as_postgres, "cat", os.path.join(self.data, name)], check=True, capture_output=True, text=True, cwd="/").stdout

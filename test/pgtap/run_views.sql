@@ -28,7 +28,7 @@ SELECT columns_are('courier', 'requests', ARRAY['run_id', 'sync', 'sent_at', 'op
     'request_body', 'http_status', 'response_body', 'duration', 'error', 'key', 'request_id']);
 SELECT columns_are('courier', 'changelog', ARRAY['run_id', 'sync', 'key', 'primary_key', 'change', 'outcome', 'http_status', 'error_code', 'message',
     'payload', 'changed_at']);
-SELECT columns_are('courier', 'progress', ARRAY['run_id', 'sync', 'phase', 'done', 'planned', 'rejected', 'percent', 'records_per_second', 'eta', 'bar']);
+SELECT columns_are('courier', 'progress', ARRAY['run_id', 'sync', 'phase', 'done', 'planned', 'rejected', 'percent', 'records_per_second', 'eta', 'bar', 'waiting_for']);
 SELECT col_type_is('courier', 'runs', 'started_at', 'timestamp(0) with time zone', 'runs.started_at has no fractions');
 SELECT col_type_is('courier', 'runs', 'duration', 'interval(0)', 'runs.duration has no fractions');
 SELECT col_type_is('courier', 'rejected_records', 'primary_key', 'jsonb', 'rejected_records.primary_key is jsonb');
@@ -119,7 +119,7 @@ SELECT lives_ok('SELECT * FROM courier.runs WHERE pg_temp.peep(sync)', 'a functi
 SELECT lives_ok('SELECT * FROM courier.rejected_records WHERE pg_temp.peep(payload)', 'nor payloads');
 SELECT set_eq($$
     SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'courier_internal'::regnamespace AND has_function_privilege(p.oid, 'EXECUTE')
-$$, ARRAY['record_json', 'key_json', 'key_text', 'values_json', 'bucket_sums', 'differing_buckets', 'in_buckets', 'visible', 'builtin_destination_types', 'describe_destination_type', 'readable_snapshot'],
+$$, ARRAY['record_json', 'key_json', 'key_text', 'values_json', 'bucket_sums', 'differing_buckets', 'in_buckets', 'visible', 'active_run_waits_for', 'builtin_destination_types', 'describe_destination_type', 'readable_snapshot'],
     'of courier_internal, anybody may run only functions of their arguments and those that views name');
 RESET ROLE;
 SELECT is_empty($$

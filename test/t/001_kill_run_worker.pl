@@ -17,7 +17,7 @@ $node->safe_psql('app', "INSERT INTO item SELECT n, 'item ' || n FROM generate_s
 my $window = 2 * (1.5 / 0.15) + 2;
 my %written; # by record, before this round
 
-for my $how ('run worker', 'immediate stop')
+for my $how ('run worker', 'immediate stop', 'postmaster')
 {
 	script('/store/item', { delay => 0.15 });
 	$node->safe_psql('app', "UPDATE item SET name = name || '!'");
@@ -30,10 +30,17 @@ for my $how ('run worker', 'immediate stop')
 		kill_process(worker_pid($node, 'pg_courier run worker'));
 		$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
 	}
-	else
+	elsif ($how eq 'immediate stop')
 	{
 		$node->stop('immediate');
 		$node->start;
+	}
+	else
+	{
+		my $worker = worker_pid($node, 'pg_courier run worker');
+		$node->kill9; # its children notice, and end
+		until_true('the worker to notice', sub { !kill 0, $worker });
+		until_true('the server to start again', sub { $node->start(fail_ok => 1) }, 30);
 	}
 	script('/store/item', {});
 

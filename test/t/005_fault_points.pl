@@ -25,6 +25,8 @@ for my $point (qw(claimed staged compared planned before_settle after_settle fin
 	# A run that died before the setting went may be followed by others that died; the last one succeeds.
 	until_sql($node, "SELECT status FROM courier.runs ORDER BY run_id DESC LIMIT 1", 'success', "$point: a run that succeeds", 90);
 	mirror_is_equal($node, "$point: the destination equals the model");
+	is($node->safe_psql('app', "SELECT snapshot_records FROM courier.sync_details WHERE name = 'items'"), $node->safe_psql('app', 'SELECT count(*) FROM item'),
+		"$point: the snapshot's records are counted right");
 	$main::seen = crashes($node);
 }
 
