@@ -3,7 +3,8 @@
 namespace courier {
 
 void append_csv_cell(std::string &out, std::string_view text) {
-	const bool edge = !text.empty() && (text.front() == ' ' || text.back() == ' ');
+	// A mark at the beginning of a file is taken for one, although it is the first character of a value; quoted it is not at the beginning.
+	const bool edge = !text.empty() && (text.front() == ' ' || text.back() == ' ' || text.starts_with("\xEF\xBB\xBF"));
 	if (!edge && text.find_first_of(",\"\r\n") == std::string_view::npos) {
 		out += text;
 		return;

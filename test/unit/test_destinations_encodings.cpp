@@ -80,6 +80,9 @@ TEST(Encodings, FormsWithDotsCountFromOne) {
 TEST(Encodings, CsvWithoutAHeaderLine) {
 	EXPECT_EQ(sent(R"({"encoding":"csv","csv_header":false})", {record(R"({"a":1,"b":"x"})"), record(R"({"a":2})")}),
 	          "POST https://h\nContent-Type: text/csv; charset=utf-8\n\n1,x\r\n2,\r\n");
+	// A value that begins with a byte order mark keeps it, also as the first of all.
+	EXPECT_EQ(sent(R"({"encoding":"csv","csv_header":false})", {record("{\"a\":\"\xEF\xBB\xBFx\"}")}),
+	          "POST https://h\nContent-Type: text/csv; charset=utf-8\n\n\"\xEF\xBB\xBFx\"\r\n");
 	EXPECT_EQ(sent(R"({"encoding":"csv","each":{"id":"{{ a }}"}})", {record(R"({"a":1,"b":"x"})"), record(R"({"a":2})")}),
 	          "POST https://h\nContent-Type: text/csv; charset=utf-8\n\nid\r\n1\r\n2\r\n");
 }
