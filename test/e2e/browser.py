@@ -1,30 +1,36 @@
 """Headless Chromium, driven through its debugging pipe: a page, what it says on the console, its measures, screenshots."""
 
 import base64
+import fcntl
 import json
 import os
 import subprocess
 import tempfile
 
 
+def above(least, fd):
+    """The same open file under a number of at least `least`."""
+    number = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
+    os.close(fd)
+    return number
+
+
 class Browser:
     def __init__(self):
-        self.profile = tempfile.TemporaryDirectory(prefix="pg_courier-chromium-")
-        to_browser, self.write = os.pipe()
-        self.read, from_browser = os.pipe()
+        self.profile = tempfile.TemporaryDirectory(prefix="pg_courier-chromium-", ignore_cleanup_errors=True)  # its children outlive it for a moment
+        self.errors = open(os.path.join(self.profile.name, "stderr"), "w+")
+        commands, self.write = os.pipe()
+        self.read, answers = os.pipe()
 
-        def pipes():  # Chromium reads commands from 3 and writes to 4
-            os.dup2(to_browser, 13)
-            os.dup2(from_browser, 14)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
-
-        self.process = subprocess.Popen(
-            ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run", "--disable-background-networking",
-             f"--user-data-dir={self.profile.name}", "--remote-debugging-pipe", "about:blank"],
-            preexec_fn=pipes, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(to_browser)
-        os.close(from_browser)
+        # Chromium reads commands from 3 and writes to 4. The shell moves the ends there from numbers far above: ends that are themselves
+        # called 3 or 4 would be closed by the first move before the second is made.
+        commands, answers = (above(20, fd) for fd in (commands, answers))
+        chromium = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
+                    "--disable-background-networking", f"--user-data-dir={self.profile.name}", "--remote-debugging-pipe", "about:blank"]
+        self.process = subprocess.Popen(["bash", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "bash", *chromium], pass_fds=(commands, answers),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors)
+        os.close(commands)
+        os.close(answers)
         self.number, self.buffer, self.events = 0, b"", []
         target = self.command("Target.createTarget", url="about:blank")["targetId"]
         self.session = None
@@ -48,7 +54,8 @@ class Browser:
         while b"\0" not in self.buffer:
             part = os.read(self.read, 1 << 20)
             if not part:
-                raise RuntimeError("the browser is gone")
+                self.errors.seek(0)
+                raise RuntimeError(f"the browser is gone (exit {self.process.wait()}): {self.errors.read()[-1000:]}")
             self.buffer += part
         line, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(line)
@@ -86,4 +93,5 @@ class Browser:
         self.process.terminate()
         self.process.wait(20)
         os.close(self.read)
+        self.errors.close()
         self.profile.cleanup()
