@@ -71,6 +71,7 @@ struct Definition {
 	bool posts_by_default = false; // http: an operation without a request is POSTed to base_url
 	std::string description, docs;
 	std::string base_url;
+	bool takes_base_url = false; // a destination's config.base_url stands in place of it
 	TextPairs headers;
 	AuthSpec auth;
 	Requests requests;

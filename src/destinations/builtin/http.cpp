@@ -1,6 +1,7 @@
-#include "destinations/http.hpp"
+#include "destinations/builtin/http.hpp"
 
 #include "core/error.hpp"
+#include "destinations/builtin/builtin.hpp"
 
 namespace courier {
 
@@ -76,7 +77,11 @@ void apply_sync_config(Definition &definition, const std::string &sync, const nl
 		definition.idempotency = read_idempotency(reader.at("idempotency"), definition.idempotency);
 }
 
-nlohmann::ordered_json http_description() {
+namespace builtin {
+
+namespace {
+
+nlohmann::ordered_json describe() {
 	return nlohmann::ordered_json::parse(R"json({
   "description": "Any HTTP API: requests, answers and authentication are described in the config of the destination and of the sync",
   "sync_types": ["objects", "events", "notifications", "segments"],
@@ -101,6 +106,7 @@ nlohmann::ordered_json http_description() {
     "limits": {"description": "batch_size, batch_bytes, concurrency"},
     "idempotency": {"description": "in place of the destination's"}
   },
+  "docs": "doc/http.md",
   "secrets": {
     "token": {"description": "auth type bearer"},
     "password": {"description": "auth type basic"},
@@ -114,5 +120,13 @@ nlohmann::ordered_json http_description() {
   }
 })json");
 }
+
+} // namespace
+
+BuiltinType http_type() {
+	return {.describe = describe};
+}
+
+} // namespace builtin
 
 } // namespace courier
