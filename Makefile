@@ -18,7 +18,7 @@ override with_llvm = no
 # of the standard library too, which the visibility flags do not reach. -O2 comes from PGXS.
 PG_CXXFLAGS = -std=c++20 -Wall -Wextra -Werror -Wno-register -Wno-missing-field-initializers -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
 PG_CPPFLAGS = -Isrc
-SHLIB_LINK = -lcurl -lssl -lcrypto -lstdc++ -Wl,--version-script=src/pg/exports.map
+SHLIB_LINK = -lcurl -lssl -lcrypto -lz -lstdc++ -Wl,--version-script=src/pg/exports.map
 
 # Test builds can be told to die at named steps of a run (test/t). Never in a release.
 ifdef FAULT_POINTS

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <unordered_set>
 
 namespace courier {
 
@@ -34,6 +35,7 @@ Batch pick(Batch &from, std::span<const std::size_t> indexes) {
 	Batch picked;
 	picked.change = from.change;
 	picked.attempts = from.attempts;
+	picked.budget = from.budget;
 	picked.records.reserve(indexes.size());
 	picked.trails.reserve(indexes.size());
 	for (auto index : indexes)
@@ -45,6 +47,7 @@ std::pair<Batch, Batch> halve(Batch batch) {
 	const auto middle = batch.size() / 2;
 	std::pair<Batch, Batch> halves;
 	halves.first.change = halves.second.change = batch.change;
+	halves.first.budget = halves.second.budget = batch.budget;
 	for (std::size_t i = 0; i < batch.size(); ++i)
 		(i < middle ? halves.first : halves.second).add(std::move(batch.records[i]), batch.trails[i]);
 	return halves;
@@ -64,59 +67,92 @@ void Batcher::limit(Change change, std::size_t records, std::size_t bytes) {
 	limits_[position(change)] = {std::max<std::size_t>(records, 1), bytes, bytes};
 }
 
-void Batcher::push(Record record, Trail trail) {
-	auto &queue = queues_[kind(record.change, record.known_bad)];
+void Batcher::push(Record record, Trail trail, const Placement &placement) {
+	std::string name = placement.group;
+	if (!placement.budget.key.empty())
+		(name += '\0') += placement.budget.key;
+	auto &queue = queues_[kind(record.change, record.known_bad)][name];
+	queue.budget = placement.budget;
 	queue.bytes += body_estimate(record);
-	queue.parcels.push_back({std::move(record), trail});
+	queue.parcels.push_back({std::move(record), trail, placement.unique, ++pushed_});
 }
 
-bool Batcher::full(std::size_t kind) const {
-	const auto &queue = queues_[kind];
-	const auto &limit = limits_[kind / 2];
-	return queue.parcels.size() >= limit.records || (!queue.parcels.empty() && queue.bytes >= limit.bytes);
+bool Batcher::full(const Queue &queue, const Limit &limit) {
+	return queue.parcels.size() >= limit.records || queue.bytes >= limit.bytes;
 }
 
-std::optional<std::size_t> Batcher::choose(bool removals, bool flush) const {
+std::optional<Batcher::Chosen> Batcher::choose(bool removals, bool flush, const Blocked &blocked) const {
 	// Good records first: what they get for an answer says more about the destination.
 	constexpr std::array<std::size_t, 4> upserts {0, 2, 1, 3};
 	constexpr std::array<std::size_t, 2> deletes {4, 5};
 	const auto order = removals ? std::span<const std::size_t>(deletes) : std::span<const std::size_t>(upserts);
-	for (auto kind : order)
-		if (full(kind))
-			return kind;
-	if (flush)
-		for (auto kind : order)
-			if (!queues_[kind].parcels.empty())
-				return kind;
-	return std::nullopt;
+	const auto first = [](const Queue &queue) { return queue.parcels.front().number; };
+	std::optional<Chosen> partial;
+	for (auto kind : order) {
+		const Groups::value_type *filled = nullptr, *fullest = nullptr;
+		std::size_t open = 0;
+		for (auto &group : queues_[kind]) {
+			auto &queue = group.second;
+			if (blocked && !queue.budget.key.empty() && blocked(queue.budget.key))
+				continue;
+			++open;
+			if (full(queue, limits_[kind / 2]) && (!filled || first(queue) < first(filled->second)))
+				filled = &group;
+			if (!fullest || queue.parcels.size() > fullest->second.parcels.size() ||
+			    (queue.parcels.size() == fullest->second.parcels.size() && first(queue) < first(fullest->second)))
+				fullest = &group;
+		}
+		if (!filled && open > most_groups)
+			filled = fullest;
+		if (filled)
+			return Chosen {kind, filled->first};
+		if (fullest && !partial)
+			partial = Chosen {kind, fullest->first};
+	}
+	return flush ? partial : std::nullopt;
 }
 
-bool Batcher::can_take(bool removals, bool flush) const {
-	return choose(removals, flush).has_value();
+bool Batcher::can_take(bool removals, bool flush, const Blocked &blocked) const {
+	return choose(removals, flush, blocked).has_value();
 }
 
-std::optional<Batch> Batcher::take(bool removals, bool flush) {
-	const auto kind = choose(removals, flush);
-	if (!kind)
+std::optional<Batch> Batcher::take(bool removals, bool flush, const Blocked &blocked) {
+	const auto chosen = choose(removals, flush, blocked);
+	if (!chosen)
 		return std::nullopt;
-	return cut(*kind, limits_[*kind / 2]);
+	return cut(*chosen, limits_[chosen->kind / 2]);
 }
 
-Batch Batcher::cut(std::size_t kind, const Limit &limit) {
-	auto &queue = queues_[kind];
+Batch Batcher::cut(const Chosen &chosen, const Limit &limit) {
+	auto &groups = queues_[chosen.kind];
+	auto &queue = groups.at(chosen.group);
 	Batch batch;
-	batch.change = change_of(kind);
+	batch.change = change_of(chosen.kind);
+	batch.budget = queue.budget;
 	std::size_t bytes = 0;
+	std::unordered_set<std::string> taken;
+	std::deque<Parcel> twice; // the batch has their like already
 	while (!queue.parcels.empty() && batch.size() < limit.records) {
 		auto &next = queue.parcels.front();
+		if (!next.unique.empty() && taken.contains(next.unique)) {
+			twice.push_back(std::move(next));
+			queue.parcels.pop_front();
+			continue;
+		}
 		const auto size = body_estimate(next.record);
 		if (batch.size() > 0 && bytes + size > limit.bytes)
 			break;
 		bytes += size;
+		if (!next.unique.empty())
+			taken.insert(std::move(next.unique));
 		batch.add(std::move(next.record), next.trail);
 		queue.parcels.pop_front();
 	}
+	for (; !twice.empty(); twice.pop_back())
+		queue.parcels.push_front(std::move(twice.back()));
 	queue.bytes -= bytes;
+	if (queue.parcels.empty())
+		groups.erase(chosen.group);
 	return batch;
 }
 
@@ -132,7 +168,7 @@ void Batcher::overflowed(Change change, std::size_t estimated, std::size_t rende
 }
 
 bool Batcher::empty() const {
-	return std::all_of(queues_.begin(), queues_.end(), [](auto &queue) { return queue.parcels.empty(); });
+	return std::all_of(queues_.begin(), queues_.end(), [](auto &groups) { return groups.empty(); });
 }
 
 std::vector<Batch> Batcher::take_all() {
@@ -140,8 +176,8 @@ std::vector<Batch> Batcher::take_all() {
 	constexpr auto most = std::numeric_limits<std::size_t>::max();
 	constexpr Limit none {most, most, most};
 	for (std::size_t kind = 0; kind < kinds; ++kind)
-		if (!queues_[kind].parcels.empty())
-			all.push_back(cut(kind, none));
+		while (!queues_[kind].empty())
+			all.push_back(cut({kind, queues_[kind].begin()->first}, none));
 	return all;
 }
 

@@ -3,12 +3,15 @@
 #include <array>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "core/client.hpp"
 #include "core/record.hpp"
 
 namespace courier {
@@ -28,6 +31,7 @@ struct Batch {
 	std::vector<Record> records;
 	std::vector<Trail> trails;
 	int attempts = 0;        // answered attempts that count against max_attempts
+	Budget budget;
 	bool first_half = false; // of a refused batch, whose other half is the last of `then`
 	std::vector<Batch> then; // what a bisection still has to send, last one first, once this batch is done with
 
@@ -52,15 +56,20 @@ std::pair<Batch, Batch> halve(Batch batch);
 // Records that wait for their first request (or for their first one as another change), and how they are cut into
 // batches. A batch holds one kind of change, and records that were rejected before never share one with good ones: a
 // bad record costs its batch extra requests, and the good ones should not wait for that.
+//
+// Where a destination groups records (one channel, one list in a request) every group has an open batch of its own. So many
+// open batches fill slowly, so there may be only so many: beyond that the fullest goes out as it is.
 class Batcher {
 public:
 	// At most so many records and so many bytes of rendered body for this kind of change.
 	void limit(Change change, std::size_t records, std::size_t bytes);
-	void push(Record record, Trail trail);
+	void push(Record record, Trail trail, const Placement &placement = {});
 
+	// True for a budget that has to wait: its records stay, and hold up no others.
+	using Blocked = std::function<bool(const std::string &budget)>;
 	// Is there a batch to take? Full ones always are; with `flush` also the others, because nothing will be added to them.
-	bool can_take(bool removals, bool flush) const;
-	std::optional<Batch> take(bool removals, bool flush);
+	bool can_take(bool removals, bool flush, const Blocked &blocked = {}) const;
+	std::optional<Batch> take(bool removals, bool flush, const Blocked &blocked = {});
 	// A rendered body was over the limit: the encoding needs more than the estimate. Cut smaller from now on.
 	void overflowed(Change change, std::size_t estimated, std::size_t rendered);
 
@@ -71,6 +80,8 @@ private:
 	struct Parcel {
 		Record record;
 		Trail trail;
+		std::string unique;
+		std::uint64_t number; // in the order they came
 	};
 	struct Limit {
 		std::size_t records = 1;
@@ -80,16 +91,24 @@ private:
 	struct Queue {
 		std::deque<Parcel> parcels;
 		std::size_t bytes = 0; // estimated
+		Budget budget;
+	};
+	using Groups = std::unordered_map<std::string, Queue>; // none is empty
+	struct Chosen {
+		std::size_t kind;
+		std::string group;
 	};
 
+	static constexpr std::size_t most_groups = 64;
 	static constexpr std::size_t kinds = 6; // added, changed, removed; each good and known bad
 	static std::size_t kind(Change change, bool known_bad);
 	static Change change_of(std::size_t kind);
-	bool full(std::size_t kind) const;
-	std::optional<std::size_t> choose(bool removals, bool flush) const;
-	Batch cut(std::size_t kind, const Limit &limit);
+	static bool full(const Queue &queue, const Limit &limit);
+	std::optional<Chosen> choose(bool removals, bool flush, const Blocked &blocked) const;
+	Batch cut(const Chosen &chosen, const Limit &limit);
 
-	std::array<Queue, kinds> queues_;
+	std::array<Groups, kinds> queues_;
+	std::uint64_t pushed_ = 0;
 	std::array<Limit, 3> limits_;
 };
 

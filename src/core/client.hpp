@@ -38,6 +38,22 @@ struct Limits {
 	std::size_t batch_bytes = 1 << 20; // of the encoded body
 	std::size_t concurrency = 8;
 	bool atomic = false; // a refused batch applied nothing
+	std::optional<double> rate; // requests a second to the destination, where the sync says nothing
+	bool grouped = false;       // placement() may tell records apart
+};
+
+// What a request counts against besides the destination's own rate. An empty key: nothing.
+struct Budget {
+	std::string key;
+	std::optional<double> rate; // requests a second
+	bool waits_alone = false;   // a throttled answer is about this budget only, not about the destination
+};
+
+// Which records may share a request.
+struct Placement {
+	std::string group;  // a request carries records of one group (and of one budget)
+	std::string unique; // and never two with the same text here; empty: it does not matter
+	Budget budget;
 };
 
 // A configured destination, as one sync sees it. Every method is a pure function of its arguments and of the token the
@@ -53,6 +69,8 @@ public:
 	virtual std::optional<Operation> serves(Operation wanted, Change /* change */) const {
 		return has(wanted) ? std::optional(wanted) : std::nullopt;
 	}
+
+	virtual Placement placement(Operation /* operation */, const Record & /* record */) const { return {}; }
 
 	// A request that must be answered before any other (a token). nullopt: none needed now.
 	virtual std::optional<Request> authorize(std::chrono::system_clock::time_point now) = 0;

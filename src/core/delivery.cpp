@@ -37,6 +37,7 @@ namespace courier {
 namespace {
 
 constexpr std::size_t window_batches = 4;               // for each request that may run at once
+constexpr std::size_t grouped_window = 2000;
 constexpr std::size_t window_bytes = 32 * 1024 * 1024; // of record text
 
 bool is_removal(Change change) {
@@ -86,6 +87,9 @@ Delivery::State::State(DeliveryOptions given, OperationMap operations, Client &i
 	}
 	concurrency = options.concurrency > 0 ? options.concurrency : std::max<std::size_t>(narrowest, 1);
 	window = window_batches * concurrency * largest_batch;
+	// Records of a key that has to wait must leave room for those of others.
+	if (std::any_of(lanes.begin(), lanes.end(), [](auto &its) { return its.limits.grouped; }))
+		window = std::max(window, grouped_window);
 }
 
 void Delivery::State::offer(Record record) {
@@ -101,7 +105,13 @@ void Delivery::State::offer(Record record) {
 	else if (!lane(record.change).operation)
 		settle(std::move(record), trail, Outcome::succeeded, 0, {}); // this change is not told to the destination
 	else
-		batcher.push(std::move(record), trail);
+		push(std::move(record), trail);
+}
+
+void Delivery::State::push(Record record, const Trail &trail) {
+	const auto &its = lane(record.change);
+	const auto placement = its.limits.grouped ? client.placement(*its.operation, record) : Placement {};
+	batcher.push(std::move(record), trail, placement);
 }
 
 bool Delivery::State::room() const {
@@ -119,7 +129,7 @@ bool Delivery::State::sendable() const {
 	if (!waiting.empty() && waiting.begin()->first <= now)
 		return true;
 	const bool removals = removals_may_start();
-	return batcher.can_take(removals, flush(removals));
+	return batcher.can_take(removals, flush(removals), [this](auto &budget) { return blocked(budget); });
 }
 
 std::optional<Batch> Delivery::State::next_batch() {
@@ -128,7 +138,7 @@ std::optional<Batch> Delivery::State::next_batch() {
 		return std::move(node.mapped());
 	}
 	const bool removals = removals_may_start();
-	return batcher.take(removals, flush(removals));
+	return batcher.take(removals, flush(removals), [this](auto &budget) { return blocked(budget); });
 }
 
 void Delivery::State::step(TimePoint at, WallTime wall_at) {
@@ -142,7 +152,7 @@ void Delivery::State::step(TimePoint at, WallTime wall_at) {
 }
 
 void Delivery::State::dispatch() {
-	while (sendable()) {
+	for (postpone_blocked(); sendable(); postpone_blocked()) {
 		if (now < paused_until) {
 			if (pause_too_long)
 				fail_throttled(std::chrono::duration_cast<Milliseconds>(paused_until - now));
@@ -152,7 +162,7 @@ void Delivery::State::dispatch() {
 		if (now < gate_until || now < authorize_at)
 			return;
 		if (!permit) {
-			if (const auto wait = gate.acquire(now); wait > Milliseconds::zero()) {
+			if (const auto wait = gate.acquire(now, {}); wait > Milliseconds::zero()) {
 				gate_until = now + wait;
 				// Another sync was told to stay away for so long; this one would only sit on its worker.
 				if (wait > options.max_wait)
@@ -165,10 +175,15 @@ void Delivery::State::dispatch() {
 			send_authorization(std::move(*request));
 			return;
 		}
-		if (auto batch = next_batch())
-			send(std::move(*batch));
+		if (auto batch = next_batch()) {
+			if (acquire(batch->budget))
+				send(std::move(*batch));
+			else
+				enqueue(std::move(*batch), budgets[batch->budget.key].until);
+		}
 		check_breaker(); // records that could not be rendered are outcomes too
 	}
+	check_blocked();
 }
 
 void Delivery::State::send_authorization(Request request) {
@@ -194,8 +209,9 @@ void Delivery::State::send(Batch batch) {
 	const auto &its = lane(batch.change);
 	const auto operation = *its.operation;
 	Rendered rendered = client.render(operation, batch.records, wall);
-	if (rendered.records.size() > 1 && rendered.request.body.size() > its.limits.batch_bytes) {
-		batcher.overflowed(batch.change, body_estimate(batch), rendered.request.body.size());
+	const auto bytes = rendered.request.plain_body().size();
+	if (rendered.records.size() > 1 && bytes > its.limits.batch_bytes) {
+		batcher.overflowed(batch.change, body_estimate(batch), bytes);
 		auto then = std::move(batch.then);
 		const int attempts = batch.attempts;
 		auto [first, second] = halve(std::move(batch));
@@ -304,6 +320,8 @@ std::optional<Delivery::Clock::time_point> Delivery::State::next_step() const {
 		due = now;
 	else if (!waiting.empty())
 		due = waiting.begin()->first;
+	if (const auto unblocked = first_unblocked(); unblocked && !batcher.empty() && (!due || *unblocked < *due))
+		due = unblocked;
 	if (!due)
 		return std::nullopt;
 	return std::max({*due, now, paused_until, gate_until, authorize_at});

@@ -71,8 +71,9 @@ struct Failure {
 class RateGate {
 public:
 	virtual ~RateGate() = default;
-	virtual std::chrono::milliseconds acquire(std::chrono::steady_clock::time_point now) = 0;
-	virtual void throttled(std::chrono::milliseconds wait) = 0; // tell the others
+	// `budget` "" is the destination as a whole, whose rate the gate knows; every other has a rate or none.
+	virtual std::chrono::milliseconds acquire(std::chrono::steady_clock::time_point now, const Budget &budget) = 0;
+	virtual void throttled(std::chrono::milliseconds wait, const std::string &budget) = 0; // tell the others
 };
 
 class Delivery {

@@ -121,13 +121,14 @@ void Delivery::State::on_answer(Flight flight, const Answer &answer) {
 	}
 
 	if (any([](auto &its) { return its.verdict == Verdict::throttled && !its.bad_answer; })) {
-		throttled(answer);
+		throttled(answer, flight.batch.budget);
 	} else {
 		throttled_since.reset();
 		silent_throttles = 0;
+		answered(flight.batch.budget);
 		// The last request that the limit allowed may say so, with any status.
 		if (const auto wait = client.wait(answer, wall))
-			pause(*wait);
+			flight.batch.budget.waits_alone ? pause_alone(flight.batch.budget, *wait) : pause(*wait);
 	}
 
 	sort_out(std::move(flight), verdicts, answer.status, hold);
@@ -261,7 +262,7 @@ void Delivery::State::switch_change(Batch &batch, std::size_t index, const Recor
 		record.change = *change;
 		record.idempotency_key.resize(trail.key_length);
 		record.idempotency_key.append("-").append(to_text(*change));
-		batcher.push(std::move(record), trail);
+		push(std::move(record), trail);
 	} else {
 		auto why = verdict;
 		if (outcome == Outcome::rejected && why.code.empty())
@@ -328,7 +329,11 @@ void Delivery::State::refused_token(Batch batch, const RecordVerdict &verdict, i
 	enqueue(std::move(batch));
 }
 
-void Delivery::State::throttled(const Answer &answer) {
+void Delivery::State::throttled(const Answer &answer, const Budget &budget) {
+	if (budget.waits_alone) {
+		throttled_alone(answer, budget);
+		return;
+	}
 	if (!throttled_since)
 		throttled_since = now;
 	auto wait = std::min<Milliseconds>(client.wait(answer, wall).value_or(0ms), 24h * 365);

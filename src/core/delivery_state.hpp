@@ -41,6 +41,7 @@ struct Delivery::State {
 	void step(TimePoint at, WallTime wall_at);
 	void dispatch();
 	bool sendable() const;
+	void push(Record record, const Trail &trail);
 	std::optional<Batch> next_batch();
 	void send(Batch batch);
 	void send_authorization(Request request);
@@ -65,10 +66,25 @@ struct Delivery::State {
 	                   bool hold);
 	void retry(Batch batch, const std::vector<RecordVerdict> &verdicts, int status, bool hold);
 	void refused_token(Batch batch, const RecordVerdict &verdict, int status, std::uint64_t its_token);
-	void throttled(const Answer &answer);
+	void throttled(const Answer &answer, const Budget &budget);
 	void end_trial();
 	void log(const Flight &flight, const Answer &answer, bool failed);
 	Milliseconds backoff_for(int attempt) const;
+
+	// delivery_budgets.cpp: budgets of keys, beside the destination's own
+	struct BudgetState {
+		TimePoint until {};                       // it has to wait
+		std::optional<TimePoint> throttled_since; // nothing but throttling since then
+		int silent_throttles = 0;                 // in a row, that did not say how long
+	};
+	bool blocked(const std::string &budget) const;
+	void postpone_blocked();
+	bool acquire(const Budget &budget);
+	void throttled_alone(const Answer &answer, const Budget &budget);
+	void pause_alone(const Budget &budget, Milliseconds wait);
+	void answered(const Budget &budget);
+	std::optional<TimePoint> first_unblocked() const;
+	void check_blocked();
 
 	// delivery_stops.cpp: outcomes, and the end of a run
 	void settle(Record record, const Trail &trail, Outcome outcome, int status, const RecordVerdict &verdict,
@@ -122,6 +138,7 @@ struct Delivery::State {
 	std::string refusal_words; // of the last 403 or 410 of the trial
 	std::string bad_words;     // of the last bad record
 
+	std::unordered_map<std::string, BudgetState> budgets;
 	bool permit = false;        // the gate has let us through for the next request
 	TimePoint gate_until {};    // the gate said wait
 	TimePoint paused_until {};  // the destination said wait

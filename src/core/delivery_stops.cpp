@@ -141,7 +141,7 @@ void Delivery::State::pause(Milliseconds wait) {
 		return;
 	paused_until = until;
 	pause_too_long = wait > options.max_wait;
-	gate.throttled(wait);
+	gate.throttled(wait, {});
 }
 
 void Delivery::State::check_breaker() {

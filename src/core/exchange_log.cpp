@@ -88,7 +88,7 @@ Exchange describe_exchange(const Client &client, const Request &request, const A
 	exchange.request_headers += "}";
 	const bool refused = answer.status >= 400;
 	if (with_bodies)
-		exchange.request_body = tidy(client, request.body, body_cap);
+		exchange.request_body = tidy(client, request.plain_body(), body_cap);
 	if (with_bodies || refused)
 		exchange.response_body = tidy(client, answer.body, body_cap);
 	exchange.http_status = answer.status;

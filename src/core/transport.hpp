@@ -18,7 +18,9 @@ struct Request {
 	std::string url;
 	std::vector<Header> headers;
 	std::string body;
+	std::string plain; // the body before it was compressed, for limits and logs; empty: it is not
 	std::chrono::milliseconds timeout {30000};
+	const std::string &plain_body() const { return plain.empty() ? body : plain; }
 	bool idempotent = false; // may be sent again when the reply was lost (also: libcurl may resend on a dead connection)
 };
 

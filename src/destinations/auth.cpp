@@ -26,7 +26,7 @@ const std::array<Kind, 10> &kinds() {
 	static const std::array<Kind, 10> all {{
 	    {"none", {}, {}, {}, {}},
 	    {"bearer", {}, {"prefix"}, {"token"}, {}},
-	    {"basic", {"username"}, {}, {"password"}, {}},
+	    {"basic", {}, {"username", "secret_is"}, {"password"}, {}},
 	    {"header", {"name"}, {"prefix"}, {"key"}, {}},
 	    {"query", {"name"}, {}, {"key"}, {}},
 	    {"oauth2_client_credentials",
@@ -270,6 +270,15 @@ AuthSpec read_auth(const Reader &reader) {
 	choice("algorithm", {"sha1", "sha256", "sha512"});
 	choice("encoding", {"hex", "base64"});
 	choice("client_auth", {"body", "basic"});
+	choice("secret_is", {"password", "username"});
+	if (spec.type == "basic") { // some take a key as the user, and no password
+		bool key_is_user = spec.parameters.contains("secret_is") && spec.parameters["secret_is"] == "username";
+		if (key_is_user && spec.parameters.contains("username"))
+			reader.fail("has a username, and secret_is says that the secret is one");
+		if (!key_is_user && !spec.parameters.contains("username"))
+			reader.fail("of type basic needs \"username\"", {},
+			            R"(Or say "secret_is": "username", where a key is the user and there is no password.)");
+	}
 	for (auto &[name, text] : spec.parameters)
 		if ((name == "name" || name == "header" || name == "prefix") &&
 		    std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }))
@@ -310,7 +319,10 @@ std::unique_ptr<Auth> make_auth(const AuthSpec &spec, const Texts &secrets) {
 		return std::make_unique<HeaderAuth>("Authorization", parameter("prefix", "Bearer ") + secret("token"));
 	if (spec.type == "basic")
 		return std::make_unique<HeaderAuth>(
-		    "Authorization", "Basic " + http::base64(parameter("username", "") + ":" + secret("password")));
+		    "Authorization",
+		    "Basic " + http::base64(parameter("secret_is", "") == std::string_view("username")
+		                                ? secret("password") + ":"
+		                                : parameter("username", "") + ":" + secret("password")));
 	if (spec.type == "header")
 		return std::make_unique<HeaderAuth>(parameter("name", ""), parameter("prefix", "") + secret("key"));
 	if (spec.type == "query")

@@ -6,6 +6,7 @@
 #include "core/json_text.hpp"
 #include "core/retry.hpp"
 #include "destinations/builtin/http.hpp"
+#include "destinations/record_parts.hpp"
 #include "destinations/registry.hpp"
 #include "http/sign.hpp"
 #include "http/url.hpp"
@@ -13,16 +14,6 @@
 namespace courier {
 
 namespace {
-
-LimitSpec merged(LimitSpec base, const LimitSpec &over) {
-	if (over.batch_size)
-		base.batch_size = over.batch_size;
-	if (over.batch_bytes)
-		base.batch_bytes = over.batch_bytes;
-	if (over.concurrency)
-		base.concurrency = over.concurrency;
-	return base;
-}
 
 bool any_message(const Requests &requests) {
 	return std::any_of(requests.begin(), requests.end(),
@@ -63,6 +54,8 @@ Scope scope_of(const Definition &definition, const ClientSettings &settings) {
 	scope.run_id = settings.run_id;
 	scope.sync = settings.sync;
 	scope.object = settings.object;
+	if (!settings.match_fields.empty())
+		scope.match = settings.match_fields;
 	auto fill = [&](const std::map<std::string, KeySpec> &keys, const nlohmann::json &values) {
 		for (auto &[name, key] : keys) {
 			nlohmann::json value = key.default_value.value_or(nullptr);
@@ -103,10 +96,11 @@ AuthSpec render_auth(const Definition &definition, const Scope &scope) {
 
 DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings &settings)
     : definition_(std::move(definition)), specs_(requests_for(definition_, settings.object)),
-      response_(definition_.response), limits_(definition_.limits), batch_size_(settings.batch_size),
+      response_(definition_.response), limits_(definition_.limits), object_(settings.object),
+      batch_size_(settings.batch_size),
       timeout_(settings.timeout), changes_objects_(settings.mode == "upsert" || settings.mode == "mirror") {
 	if (auto object = find_object(definition_, settings.object)) {
-		limits_ = merged(limits_, object->limits);
+		limits_ = merged_limits(limits_, object->limits);
 		if (object->response)
 			response_ = *object->response;
 	}
@@ -119,6 +113,9 @@ DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings
 	}
 	for (auto &[key, spec] : specs_)
 		requests_.emplace(key, RequestTemplate(spec, scope));
+	if (limits_.rate_key)
+		rate_key_ = rate_key_template(*limits_.rate_key, scope);
+	idempotency_ = idempotency_template(definition_.idempotency.key, scope);
 	RequestSpec post;
 	post.place = "default request";
 	if (definition_.posts_by_default)
@@ -137,7 +134,11 @@ DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings
 		redactor_.add_secret(value);
 	if (auth.type == "basic") {
 		auto password = settings.secrets.find(secrets_of(auth).front().first);
-		redactor_.add_basic(auth.parameters["username"], password == settings.secrets.end() ? "" : password->second);
+		std::string value = password == settings.secrets.end() ? "" : password->second;
+		if (auth.parameters["secret_is"] == "username")
+			redactor_.add_basic(value, "");
+		else
+			redactor_.add_basic(auth.parameters["username"], value);
 	}
 	for (const char *name : {"name", "header"})
 		if ((auth.type == "header" || auth.type == "hmac") && auth.parameters.contains(name))
@@ -167,12 +168,15 @@ Limits DeclarativeClient::limits(Operation operation) const {
 	limits.batch_bytes = limits_.batch_bytes.value_or(limits.batch_bytes);
 	limits.concurrency = limits_.concurrency.value_or(limits.concurrency);
 	limits.atomic = response_.atomic;
+	if (!rate_key_)
+		limits.rate = limits_.rate;
 	const RequestTemplate *first = nullptr;
 	for (Change change : all_changes) {
 		const RequestTemplate *request = find(operation, change);
 		if (!request)
 			continue;
 		std::size_t records = batch_records(*request);
+		limits.grouped = limits.grouped || rate_key_ || limits_.unique || request->rate() || request->groups();
 		// Two templates for one operation (a message per kind of change) cannot share a request.
 		limits.batch_records = !first ? records : first != request ? 1 : std::min(limits.batch_records, records);
 		if (first && first != request)
@@ -195,6 +199,36 @@ std::optional<Operation> DeclarativeClient::serves(Operation wanted, Change chan
 	    wanted == Operation::message)
 		return wanted; // upsert serves insert as an insert, update serves clear as a clear
 	return operation_from(key);
+}
+
+Placement DeclarativeClient::placement(Operation operation, const Record &record) const {
+	Placement placement;
+	const RequestTemplate *request = find(operation, record.change);
+	if (!request)
+		return placement;
+	placement.group = request->group(operation, record);
+	if (limits_.unique) {
+		std::vector<std::string> path = split_dots(*limits_.unique);
+		auto value = json_find(record.fields, path);
+		placement.unique = value ? json_plain(*value) : std::string();
+	}
+	Budget &budget = placement.budget;
+	budget.rate = limits_.rate;
+	if (request->rate()) { // such a request has a budget of its own
+		budget.key = object_ + "." + serving_key(specs_, operation, record.change);
+		budget.rate = request->rate();
+	}
+	if (rate_key_) {
+		try {
+			budget.key += "=" + rate_key_->render({.record = &record,
+			                                       .operation = operation,
+			                                       .idempotency_key = record.idempotency_key});
+			budget.waits_alone = true;
+		} catch (const Unrenderable &) {
+			// render() says why
+		}
+	}
+	return placement;
 }
 
 std::optional<Request> DeclarativeClient::authorize(std::chrono::system_clock::time_point now) {
@@ -244,7 +278,8 @@ void DeclarativeClient::finish(Request &request, const std::string &idempotency_
 		if (header.name != "Content-Type")
 			http::set_header(request, header.name, header.value);
 	if (definition_.idempotency.on && !idempotency_key.empty())
-		http::set_header(request, definition_.idempotency.header, idempotency_key);
+		http::set_header(request, definition_.idempotency.header,
+		                 idempotency_.render({.idempotency_key = idempotency_key}));
 	request.timeout = timeout_;
 	if (definition_.idempotency.on && definition_.idempotency.honoured)
 		request.idempotent = true;
@@ -261,20 +296,26 @@ Rendered DeclarativeClient::render(Operation operation, std::span<const Record> 
 	std::vector<std::size_t> all(batch.size());
 	for (std::size_t i = 0; i < all.size(); ++i)
 		all[i] = i;
-	bool as_array = batch_records(*request) > 1;
+	RequestTemplate::Options options {.as_array = batch_records(*request) > 1,
+	                                  .record_bytes = limits_.record_bytes.value_or(0)};
 	std::string key = batch_key(batch, all);
-	Rendered out = request->render(operation, batch, key, as_array);
+	Rendered out = request->render(operation, batch, key, options);
 	if (out.records.empty())
 		return out;
-	if (!out.unrendered.empty() && out.records.size() + out.unrendered.size() == batch.size()) {
+	if (out.records.size() < batch.size()) {
 		// The key is made of what goes out: without the records that were left out, now and when it is sent again.
 		key = batch_key(batch, out.records);
 		std::vector<Record> sent;
 		for (auto i : out.records)
 			sent.push_back(batch[i]);
-		Rendered again = request->render(operation, sent, key, as_array);
-		if (again.unrendered.empty())
+		Rendered again = request->render(operation, sent, key, options);
+		if (again.records.size() == sent.size())
 			out.request = std::move(again.request);
+	}
+	if (request->gzip() && !out.request.body.empty()) {
+		out.request.plain = std::move(out.request.body);
+		out.request.body = gzip(out.request.plain);
+		out.request.headers.push_back({"Content-Encoding", "gzip"});
 	}
 	finish(out.request, key, now);
 	return out;
@@ -295,7 +336,14 @@ std::optional<std::chrono::milliseconds> DeclarativeClient::wait(const Answer &a
 			return wait;
 	if (auto wait = parse_rate_limit(answer.headers, now))
 		return wait;
-	if (response_.wait.pointer && json_valid(answer.body))
+	if (!response_.learn && !response_.wait.pointer && !response_.wait.otherwise)
+		return std::nullopt;
+	const bool valid_json = json_valid(answer.body);
+	const bool throttled = verdict_of(response_.rules, answer, valid_json, {}) == Verdict::throttled;
+	if (response_.learn)
+		if (auto wait = learned_wait(*response_.learn, answer, throttled, now))
+			return wait;
+	if (response_.wait.pointer && valid_json)
 		if (auto found = find_at(answer.body, *response_.wait.pointer)) {
 			std::string text = json_plain(*found);
 			char *end = nullptr;
@@ -304,8 +352,7 @@ std::optional<std::chrono::milliseconds> DeclarativeClient::wait(const Answer &a
 				return std::chrono::milliseconds(
 				    static_cast<std::int64_t>(number * static_cast<double>(response_.wait.unit.count())));
 		}
-	if (response_.wait.otherwise &&
-	    verdict_of(response_.rules, answer, json_valid(answer.body), {}) == Verdict::throttled)
+	if (response_.wait.otherwise && throttled)
 		return response_.wait.otherwise;
 	return std::nullopt;
 }
@@ -313,7 +360,7 @@ std::optional<std::chrono::milliseconds> DeclarativeClient::wait(const Answer &a
 Request DeclarativeClient::test(std::chrono::system_clock::time_point now) {
 	Record nobody;
 	nobody.key_json = nobody.fields = "{}";
-	Rendered out = test_->render(Operation::upsert, std::span(&nobody, 1), "", false);
+	Rendered out = test_->render(Operation::upsert, std::span(&nobody, 1), "", {});
 	finish(out.request, "", now);
 	out.request.idempotent = out.request.method == "GET" || out.request.method == "HEAD";
 	return out.request;

@@ -24,6 +24,7 @@ public:
 	Limits limits(Operation operation) const override;
 	bool has(Operation operation) const override;
 	std::optional<Operation> serves(Operation wanted, Change change) const override;
+	Placement placement(Operation operation, const Record &record) const override;
 
 	std::optional<Request> authorize(std::chrono::system_clock::time_point now) override;
 	std::optional<std::string> authorized(const Answer &answer, std::chrono::system_clock::time_point now) override;
@@ -48,10 +49,13 @@ private:
 	Requests specs_;
 	Response response_;
 	LimitSpec limits_;
+	std::string object_;
 	std::string base_url_;
 	std::vector<std::pair<std::string, TextTemplate>> headers_;
 	std::map<std::string, RequestTemplate> requests_; // by key
 	std::optional<RequestTemplate> default_, test_;
+	std::optional<TextTemplate> rate_key_;
+	TextTemplate idempotency_;
 	std::unique_ptr<Auth> auth_;
 	http::Redactor redactor_;
 	std::size_t batch_size_;

@@ -146,9 +146,13 @@ void check_templates(const Definition &definition, const Reader &reader) {
 		RequestTemplate(*definition.test, scope);
 	for (auto &[key, spec] : definition.requests)
 		RequestTemplate(spec, scope);
-	for (auto &object : definition.objects)
+	check_limits(definition.limits, scope, reader.place() + ": ");
+	check_idempotency(definition.idempotency, scope, reader.place() + ": ");
+	for (auto &object : definition.objects) {
 		for (auto &[key, spec] : object.requests)
 			RequestTemplate(spec, scope);
+		check_limits(object.limits, scope, reader.place() + ": objects." + object.name + ".");
+	}
 }
 
 } // namespace

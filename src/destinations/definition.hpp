@@ -27,8 +27,17 @@ struct RequestSpec {
 	std::string method = "POST";
 	std::string path;
 	TextPairs query, headers;
+	TextPairs query_each; // a parameter that is there once per record
 	std::optional<Encoding> encoding;
 	std::optional<nlohmann::ordered_json> body;
+	std::optional<nlohmann::ordered_json> each; // what {{ records }} holds of a record
+	std::optional<std::string> each_key;        // and under which name: an object in place of an array
+	std::vector<std::string> exclude;           // what {{ rest }} leaves out, besides what the request names itself
+	std::optional<std::string> group_by;        // a batch holds records of one such text
+	bool dotted = false;                        // form: a.b.1=c
+	bool csv_header = true;
+	bool gzip = false;
+	std::optional<double> rate; // requests a second
 	std::optional<bool> idempotent;
 	bool from_sync = false; // written by a sync's owner: no secrets in it
 };
@@ -37,12 +46,17 @@ struct RequestSpec {
 using Requests = std::map<std::string, RequestSpec>;
 
 struct LimitSpec {
-	std::optional<std::size_t> batch_size, batch_bytes, concurrency;
+	std::optional<std::size_t> batch_size, batch_bytes, record_bytes, concurrency;
+	std::optional<std::string> unique;   // a field: a batch never holds two records with the same value of it
+	std::optional<double> rate;          // requests a second
+	std::string rate_text;               // as it was written
+	std::optional<std::string> rate_key; // text: each has that rate for itself
+	bool from_sync = false;              // rate_key was written by a sync's owner
 };
 
 struct IdempotencySpec {
 	bool on = true;
-	std::string header = "Idempotency-Key";
+	std::string header = "Idempotency-Key", key = "{{ idempotency_key }}";
 	bool honoured = false; // the destination drops what it has seen: any request may be sent again
 };
 
@@ -90,9 +104,16 @@ struct Definition {
 // Throws Error that names the place inside the definition.
 Definition read_definition(const std::string &name, const nlohmann::ordered_json &definition);
 
+// The templates in limits and idempotency, and that the field of limits.unique is mapped. `where` stands before the place.
+void check_limits(const LimitSpec &limits, const Scope &scope, const std::string &where);
+void check_idempotency(const IdempotencySpec &idempotency, const Scope &scope, const std::string &where);
+TextTemplate rate_key_template(const std::string &text, Scope scope, const std::string &where = {});
+TextTemplate idempotency_template(const std::string &text, Scope scope, const std::string &where = {});
+
 // Pieces that http.cpp uses too.
 Requests read_requests(const Reader &reader, bool from_sync);
-LimitSpec read_limits(const Reader &reader);
+LimitSpec merged_limits(LimitSpec base, const LimitSpec &over);
+LimitSpec read_limits(const Reader &reader, bool from_sync = false);
 IdempotencySpec read_idempotency(const Reader &reader, IdempotencySpec base);
 TextPairs read_headers(const Reader &reader);
 RequestSpec read_request(const Reader &reader, bool from_sync);

@@ -2,9 +2,11 @@
 
 #include <array>
 #include <unordered_map>
+#include <zlib.h>
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
+#include "http/sign.hpp"
 #include "http/url.hpp"
 
 namespace courier {
@@ -16,37 +18,45 @@ struct EncodingName {
 	std::string_view name, content_type;
 };
 
-constexpr std::array<EncodingName, 7> encodings {{
+constexpr std::array<EncodingName, 10> encodings {{
     {Encoding::json, "json", "application/json"},
     {Encoding::ndjson, "ndjson", "application/x-ndjson"},
+    {Encoding::ndjson_pairs, "ndjson_pairs", "application/x-ndjson"},
     {Encoding::form, "form", "application/x-www-form-urlencoded"},
     {Encoding::xml, "xml", "application/xml; charset=utf-8"},
     {Encoding::csv, "csv", "text/csv; charset=utf-8"},
     {Encoding::text, "text", "text/plain; charset=utf-8"},
+    {Encoding::lines, "lines", "text/plain; charset=utf-8"},
+    {Encoding::raw, "raw", "application/octet-stream"},
     {Encoding::none, "none", ""},
 }};
 
-void form_value(std::string &out, bool &first, const std::string &name, std::string_view value) {
+struct Form {
+	std::string &out;
+	bool dotted, first = true;
+};
+
+void form_value(Form &form, const std::string &name, std::string_view value) {
+	std::string &out = form.out;
+	const char *open = form.dotted ? "." : "%5B", *close = form.dotted ? "" : "%5D";
 	switch (json_kind(value)) {
 	case JsonKind::object:
 		for (auto &[member, inner] : json_members(value))
-			form_value(out, first,
-			           name.empty() ? http::percent_encode(member)
-			                        : name + "%5B" + http::percent_encode(member) + "%5D",
+			form_value(form, name.empty() ? http::percent_encode(member) : name + open + http::percent_encode(member) + close,
 			           inner);
 		return;
 	case JsonKind::array: {
-		std::size_t index = 0;
+		std::size_t index = form.dotted ? 1 : 0; // those who write dots count from one
 		for (auto inner : json_elements(value))
-			form_value(out, first, name + "%5B" + std::to_string(index++) + "%5D", inner);
+			form_value(form, name + open + std::to_string(index++) + close, inner);
 		return;
 	}
 	default:
 		break;
 	}
-	if (!first)
+	if (!form.first)
 		out += '&';
-	first = false;
+	form.first = false;
 	out += name;
 	out += '=';
 	out +=
@@ -178,11 +188,11 @@ std::string_view content_type(Encoding encoding) {
 	return "";
 }
 
-void append_form(std::string &out, std::string_view object) {
+void append_form(std::string &out, std::string_view object, bool dotted) {
 	if (json_kind(object) != JsonKind::object)
 		throw Error("22023", "a body of encoding form must be an object");
-	bool first = true;
-	form_value(out, first, "", object);
+	Form form {out, dotted};
+	form_value(form, "", object);
 }
 
 void append_xml(std::string &out, std::string_view object) {
@@ -201,7 +211,7 @@ void append_line(std::string &out, std::string_view value) {
 	out += '\n';
 }
 
-void append_csv(std::string &out, const std::vector<std::string> &objects) {
+void append_csv(std::string &out, const std::vector<std::string> &objects, bool header) {
 	std::vector<std::string> columns;
 	std::unordered_map<std::string, std::size_t> position;
 	std::vector<std::vector<std::pair<std::size_t, std::string_view>>> rows;
@@ -216,12 +226,13 @@ void append_csv(std::string &out, const std::vector<std::string> &objects) {
 			row.emplace_back(found->second, value);
 		}
 	}
-	for (std::size_t i = 0; i < columns.size(); ++i) {
+	for (std::size_t i = 0; header && i < columns.size(); ++i) {
 		if (i > 0)
 			out += ',';
 		csv_cell(out, columns[i]);
 	}
-	out += "\r\n";
+	if (header)
+		out += "\r\n";
 	std::vector<std::string> cells;
 	for (auto &row : rows) {
 		cells.assign(columns.size(), {});
@@ -234,6 +245,31 @@ void append_csv(std::string &out, const std::vector<std::string> &objects) {
 		}
 		out += "\r\n";
 	}
+}
+
+void append_raw(std::string &out, std::string_view base64) {
+	auto bytes = http::base64_decode(base64);
+	if (!bytes)
+		throw Error("22023", "a body of encoding raw must be base64, as a bytea field is");
+	out += *bytes;
+}
+
+std::string gzip(std::string_view text) {
+	z_stream stream {};
+	constexpr int gzip_window = 15 + 16;
+	if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, gzip_window, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		throw Error("53200", "zlib could not start to compress");
+	std::string out(deflateBound(&stream, text.size()), '\0');
+	stream.next_in = reinterpret_cast<Bytef *>(const_cast<char *>(text.data()));
+	stream.avail_in = static_cast<uInt>(text.size()); // batch_bytes is 1 GB at most
+	stream.next_out = reinterpret_cast<Bytef *>(out.data());
+	stream.avail_out = static_cast<uInt>(out.size());
+	int result = deflate(&stream, Z_FINISH);
+	out.resize(stream.total_out);
+	deflateEnd(&stream);
+	if (result != Z_STREAM_END)
+		throw Error("XX001", "zlib could not compress a body");
+	return out;
 }
 
 } // namespace courier

@@ -5,6 +5,8 @@
 #include <unordered_map>
 
 #include "core/json_text.hpp"
+#include "destinations/record_parts.hpp"
+#include "destinations/xml_to_json.hpp"
 
 namespace courier {
 
@@ -18,9 +20,21 @@ std::optional<Pointer> read_pointer(const Reader &reader, const std::string &key
 	return json_pointer_path(reader.at(key).pointer());
 }
 
+void read_places(const Reader &reader, RecordMapper &mapper) {
+	if (reader.has("at") && reader.at("at").json().is_array()) {
+		for (auto &entry : reader.at("at").elements())
+			mapper.at.push_back(json_pointer_path(entry.pointer()).value());
+		if (mapper.at.empty())
+			reader.at("at").fail("must not be empty");
+	} else {
+		mapper.at.push_back(read_pointer(reader, "at").value_or(Pointer {}));
+	}
+	mapper.ok_at = read_pointer(reader, "ok_at");
+}
+
 RecordMapper read_mapper(const Reader &reader) {
 	reader.only_keys(
-	    {"mapper", "at", "ok", "rules", "index", "base", "id", "field", "code", "message", "remote_id", "unlisted"});
+	    {"mapper", "at", "ok_at", "ok", "rules", "index", "base", "id", "field", "ignore_case", "code", "message", "remote_id", "unlisted"});
 	static constexpr std::pair<std::string_view, MapperKind> kinds[] = {
 	    {"whole", MapperKind::whole},       {"by_order", MapperKind::by_order},   {"by_id", MapperKind::by_id},
 	    {"by_index", MapperKind::by_index}, {"index_map", MapperKind::index_map}, {"lines", MapperKind::lines},
@@ -32,7 +46,7 @@ RecordMapper read_mapper(const Reader &reader) {
 	for (auto &[text, kind] : kinds)
 		if (text == name)
 			mapper.kind = kind;
-	mapper.at = read_pointer(reader, "at").value_or(Pointer {});
+	read_places(reader, mapper);
 	if (reader.has("ok"))
 		mapper.ok = read_condition(reader.at("ok"), true);
 	if (reader.has("rules"))
@@ -42,7 +56,9 @@ RecordMapper read_mapper(const Reader &reader) {
 	mapper.id = id.value_or(Pointer {});
 	if (reader.has("base"))
 		mapper.base = reader.at("base").integer(0, 1);
-	mapper.field = reader.text_or("field", "");
+	if (reader.has("field"))
+		mapper.fields = reader.at("field").json().is_array() ? reader.at("field").texts() : std::vector {reader.at("field").text()};
+	mapper.ignore_case = reader.boolean_or("ignore_case", false);
 	if (auto code = read_pointer(reader, "code"))
 		mapper.code = *code, mapper.has_code = true;
 	if (auto message = read_pointer(reader, "message"))
@@ -60,6 +76,11 @@ RecordMapper read_mapper(const Reader &reader) {
 		need("ok"); // an entry for each record: without a test nothing would tell good from bad
 	if (mapper.kind == MapperKind::by_id)
 		need("field");
+	else if (reader.has("field") || reader.has("ignore_case"))
+		reader.fail("has field or ignore_case, which belong to mapper by_id");
+	bool lists = mapper.kind == MapperKind::by_id || mapper.kind == MapperKind::by_index;
+	if (!lists && (mapper.ok_at || mapper.at.size() > 1))
+		reader.fail("has ok_at or a list in \"at\", which belong to mappers by_id and by_index");
 	if (mapper.kind == MapperKind::count || mapper.kind == MapperKind::index_map)
 		need("at");
 	return mapper;
@@ -95,7 +116,10 @@ public:
 
 private:
 	RecordVerdict judge(std::string_view entry) const;
-	bool list(std::string_view at);
+	void index_records();
+	bool lists();
+	bool list(std::string_view at, const std::string &reason);
+	bool entry(std::string_view entry, RecordVerdict verdict);
 	bool place(std::size_t position, RecordVerdict verdict);
 	bool in_order(const std::vector<std::string_view> &entries);
 
@@ -105,6 +129,7 @@ private:
 	std::span<const Record> batch_;
 	std::span<const std::size_t> records_;
 	bool accepted_;
+	std::unordered_multimap<std::string, std::size_t> positions_; // by_id
 };
 
 RecordVerdict Division::judge(std::string_view entry) const {
@@ -148,40 +173,104 @@ bool Division::in_order(const std::vector<std::string_view> &entries) {
 	return true;
 }
 
-bool Division::list(std::string_view at) {
-	std::unordered_multimap<std::string, std::size_t> positions;
-	if (mapper_.kind == MapperKind::by_id) {
-		Pointer path;
-		for (std::size_t start = 0, dot; start <= mapper_.field.size(); start = dot + 1) {
-			dot = std::min(mapper_.field.find('.', start), mapper_.field.size());
-			path.push_back(mapper_.field.substr(start, dot - start));
-		}
+void Division::index_records() {
+	for (auto &field : mapper_.fields) {
+		auto path = split_dots(field);
 		for (std::size_t i = 0; i < records_.size(); ++i) {
 			const Record &record = batch_[records_[i]];
-			auto value = mapper_.field == "idempotency_key" ? std::nullopt : json_find(record.fields, path);
-			if (mapper_.field == "idempotency_key")
-				positions.emplace(record.idempotency_key, i);
-			else if (value || (value = json_find(record.previous, path)))
-				positions.emplace(json_plain(*value), i);
+			std::string id;
+			if (field == "idempotency_key") {
+				id = record.idempotency_key;
+			} else {
+				auto value = json_find(record.fields, path);
+				if (!value)
+					value = json_find(record.previous, path);
+				if (!value || json_kind(*value) == JsonKind::null)
+					continue;
+				id = json_plain(*value);
+			}
+			positions_.emplace(mapper_.ignore_case ? lower_case(std::move(id)) : std::move(id), i);
 		}
 	}
-	for (auto entry : json_elements(at)) {
-		RecordVerdict verdict = judge(entry);
-		auto name = is_plain(entry) ? std::optional(entry)
-		                            : find_at(entry, mapper_.kind == MapperKind::by_id ? mapper_.id : mapper_.index);
-		bool placed = false;
-		if (mapper_.kind == MapperKind::by_id && name) {
-			auto [from, to] = positions.equal_range(json_plain(*name));
-			for (auto found = from; found != to; ++found)
-				placed = place(found->second, verdict) || placed;
-		} else if (name) {
-			auto index = whole_number(*name);
-			placed = index && *index >= mapper_.base && place(static_cast<std::size_t>(*index - mapper_.base), verdict);
-		}
-		// A failure that belongs to nobody must not be lost: somebody's record was refused.
-		if (!placed && verdict.verdict != Verdict::accepted)
+}
+
+bool Division::entry(std::string_view entry, RecordVerdict verdict) {
+	bool by_id = mapper_.kind == MapperKind::by_id, placed = false;
+	auto name = is_plain(entry) ? std::optional(entry) : find_at(entry, by_id ? mapper_.id : mapper_.index);
+	if (by_id && name) {
+		std::string id = json_plain(*name);
+		auto [from, to] = positions_.equal_range(mapper_.ignore_case ? lower_case(std::move(id)) : id);
+		for (auto found = from; found != to; ++found)
+			placed = place(found->second, verdict) || placed;
+	} else if (name) {
+		auto index = whole_number(*name);
+		placed = index && *index >= mapper_.base && place(static_cast<std::size_t>(*index - mapper_.base), verdict);
+	}
+	// A failure that belongs to nobody must not be lost: somebody's record was refused.
+	return placed || verdict.verdict == Verdict::accepted;
+}
+
+// `reason`: the name of the list, which is all that is said about plain identifiers in it.
+bool Division::list(std::string_view at, const std::string &reason) {
+	for (auto element : json_elements(at)) {
+		RecordVerdict verdict = judge(element);
+		if (verdict.code.empty() && verdict.verdict != Verdict::accepted)
+			verdict.code = clean_text(reason, 100);
+		if (is_plain(element) && !reason.empty())
+			verdict.message = verdict.code;
+		if (!entry(element, std::move(verdict)))
 			return false;
 	}
+	return true;
+}
+
+// by_id and by_index: lists of entries, an object from reason to such lists, or (in XML, where one of a list looks like
+// no list) a single entry.
+bool Division::lists() {
+	if (mapper_.kind == MapperKind::by_id)
+		index_records();
+	for (auto &pointer : mapper_.at) {
+		auto at = find_at(answer_.body, pointer);
+		if (!at || json_kind(*at) == JsonKind::null || (response_.xml && json_kind(*at) == JsonKind::string))
+			continue;
+		std::string reason = mapper_.at.size() > 1 && !pointer.empty() ? pointer.back() : std::string();
+		if (json_kind(*at) == JsonKind::array) {
+			if (!list(*at, reason))
+				return false;
+			continue;
+		}
+		if (json_kind(*at) != JsonKind::object)
+			return false;
+		if (find_at(*at, mapper_.kind == MapperKind::by_id ? mapper_.id : mapper_.index).has_value() && response_.xml) {
+			if (!entry(*at, judge(*at)))
+				return false;
+			continue;
+		}
+		bool any = json_members(*at).empty();
+		for (auto &[name, value] : json_members(*at)) {
+			if (json_kind(value) != JsonKind::array)
+				continue; // a count, or a note
+			any = true;
+			if (!list(value, name))
+				return false;
+		}
+		if (!any)
+			return false;
+	}
+	auto good = mapper_.ok_at ? find_at(answer_.body, *mapper_.ok_at) : std::nullopt;
+	if (!good)
+		return true;
+	auto accept = [&](std::string_view element) {
+		RecordVerdict verdict;
+		if (mapper_.has_remote_id)
+			if (auto found = find_at(element, mapper_.remote_id))
+				verdict.remote_id = clean_text(json_plain(*found), 1000);
+		entry(element, std::move(verdict));
+	};
+	if (json_kind(*good) == JsonKind::object)
+		accept(*good);
+	for (auto element : json_elements(*good))
+		accept(element);
 	return true;
 }
 
@@ -205,8 +294,12 @@ bool Division::divide(bool valid_json) {
 	bool failures_only = !mapper_.ok && mapper_.kind != MapperKind::count;
 	if (!valid_json)
 		return failures_only && answer_.body.empty() && answer_.status == 204;
-	auto at = find_at(answer_.body, mapper_.at);
-	if (!at || json_kind(*at) == JsonKind::null)
+	auto there = [&](const Pointer &pointer) {
+		auto found = find_at(answer_.body, pointer);
+		return found && json_kind(*found) != JsonKind::null;
+	};
+	auto at = find_at(answer_.body, mapper_.at.front());
+	if (std::none_of(mapper_.at.begin(), mapper_.at.end(), there) && !(mapper_.ok_at && there(*mapper_.ok_at)))
 		return failures_only; // no list of failures: none failed (or, of a refused request, none was named)
 	if (mapper_.kind == MapperKind::count) {
 		auto count = whole_number(*at);
@@ -223,32 +316,57 @@ bool Division::divide(bool valid_json) {
 				RecordVerdict verdict;
 				verdict.verdict = Verdict::rejected;
 				verdict.code = clean_text(reason, 100);
-				verdict.message =
-				    response_.message
-				        ? clean_text(json_plain(find_at(answer_.body, *response_.message).value_or("null")),
-				                     message_characters)
-				        : verdict.code;
+				verdict.message = response_.message
+				                      ? clean_text(response_.message->from(answer_, true), message_characters)
+				                      : verdict.code;
 				if (!index || *index < mapper_.base || !place(static_cast<std::size_t>(*index - mapper_.base), verdict))
 					return false;
 			}
 		}
 		return true;
 	}
-	if (json_kind(*at) != JsonKind::array)
-		return false;
-	return mapper_.kind == MapperKind::by_order ? in_order(json_elements(*at)) : list(*at);
+	if (mapper_.kind == MapperKind::by_order)
+		return json_kind(*at) == JsonKind::array && in_order(json_elements(*at));
+	return lists();
+}
+
+} // namespace
+
+namespace {
+
+LearnRule read_learn(const Reader &reader) {
+	reader.only_keys({"remaining", "reset", "unit"});
+	LearnRule rule;
+	if (reader.has("remaining"))
+		rule.remaining = lower_case(reader.at("remaining").text());
+	rule.reset = lower_case(reader.at("reset").text());
+	if (reader.has("unit")) {
+		std::string unit = reader.at("unit").one_of({"s", "ms", "epoch", "epoch_ms"});
+		rule.unit = unit == "ms"         ? LearnRule::Unit::ms
+		            : unit == "epoch"    ? LearnRule::Unit::epoch
+		            : unit == "epoch_ms" ? LearnRule::Unit::epoch_ms
+		                                 : LearnRule::Unit::s;
+	}
+	return rule;
 }
 
 } // namespace
 
 Response read_response(const Reader &reader) {
-	reader.only_keys({"rules", "code", "message", "remote_id", "atomic", "records", "wait"});
+	reader.only_keys({"format", "rules", "code", "message", "remote_id", "atomic", "records", "wait", "learn"});
 	Response response;
 	if (reader.has("rules"))
 		response.rules = read_rules(reader.at("rules"), false);
-	response.code = read_pointer(reader, "code");
-	response.message = read_pointer(reader, "message");
-	response.remote_id = read_pointer(reader, "remote_id");
+	if (reader.has("format"))
+		response.xml = reader.at("format").one_of({"json", "xml"}) == "xml";
+	auto words = [&](const char *key) {
+		return reader.has(key) ? std::optional(read_words(reader.at(key))) : std::nullopt;
+	};
+	response.code = words("code");
+	response.message = words("message");
+	response.remote_id = words("remote_id");
+	if (reader.has("learn"))
+		response.learn = read_learn(reader.at("learn"));
 	response.atomic = reader.boolean_or("atomic", false);
 	if (reader.has("records"))
 		response.records = read_mapper(reader.at("records"));
@@ -264,9 +382,16 @@ Response read_response(const Reader &reader) {
 	return response;
 }
 
-std::vector<RecordVerdict> map_answer(const Response &response, const Answer &answer, std::span<const Record> batch,
+std::vector<RecordVerdict> map_answer(const Response &response, const Answer &given, std::span<const Record> batch,
                                       std::span<const std::size_t> records,
                                       const std::function<Asked(const Record &)> &asked) {
+	std::optional<Answer> read; // the XML as JSON
+	if (response.xml && given.transfer == Transfer::complete) {
+		read = given;
+		if (auto json = xml_to_json(given.body))
+			read->body = std::move(*json);
+	}
+	const Answer &answer = read ? *read : given;
 	std::vector<RecordVerdict> out(records.size());
 	if (answer.transfer != Transfer::complete) {
 		for (auto &verdict : out) {
@@ -279,9 +404,8 @@ std::vector<RecordVerdict> map_answer(const Response &response, const Answer &an
 		return out;
 	}
 	bool valid_json = json_valid(answer.body);
-	auto pointed = [&](const std::optional<Pointer> &pointer, std::size_t most) {
-		auto found = pointer && valid_json ? find_at(answer.body, *pointer) : std::nullopt;
-		return found ? clean_text(json_plain(*found), most) : std::string();
+	auto pointed = [&](const std::optional<Words> &words, std::size_t most) {
+		return words ? clean_text(words->from(answer, valid_json), most) : std::string();
 	};
 	std::string code = pointed(response.code, 100), message = pointed(response.message, message_characters);
 	if (message.empty())
@@ -340,6 +464,30 @@ std::vector<RecordVerdict> map_answer(const Response &response, const Answer &an
 		// A refused request that names nobody stays what it is: rejected as a whole.
 	}
 	return out;
+}
+
+std::optional<std::chrono::milliseconds> learned_wait(const LearnRule &rule, const Answer &answer, bool throttled,
+                                                      std::chrono::system_clock::time_point now) {
+	auto number = [&](const std::string &name) -> std::optional<double> {
+		auto header = find_header(answer, name);
+		if (!header)
+			return std::nullopt;
+		char *end = nullptr;
+		double value = std::strtod(header->c_str(), &end);
+		bool good = end != header->c_str() && *end == 0 && value >= 0 && value < 1e15;
+		return good ? std::optional(value) : std::nullopt;
+	};
+	auto remaining = rule.remaining ? number(*rule.remaining) : std::nullopt;
+	if (remaining ? *remaining >= 1 : !throttled)
+		return std::nullopt;
+	auto reset = number(rule.reset);
+	if (!reset)
+		return std::nullopt;
+	bool seconds = rule.unit == LearnRule::Unit::s || rule.unit == LearnRule::Unit::epoch;
+	std::chrono::milliseconds wait(static_cast<std::int64_t>(*reset * (seconds ? 1000 : 1)));
+	if (rule.unit == LearnRule::Unit::epoch || rule.unit == LearnRule::Unit::epoch_ms)
+		wait -= std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
+	return std::max(wait, std::chrono::milliseconds(0));
 }
 
 std::string clean_text(std::string_view text, std::size_t characters) {

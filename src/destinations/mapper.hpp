@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "destinations/rules.hpp"
+#include "destinations/words.hpp"
 
 namespace courier {
 
@@ -18,11 +19,13 @@ enum class MapperKind { whole, by_order, by_id, by_index, index_map, lines, coun
 
 struct RecordMapper {
 	MapperKind kind = MapperKind::whole;
-	Pointer at;
+	std::vector<Pointer> at; // at least one; the entries of all of them, those that are there
+	std::optional<Pointer> ok_at; // by_id, by_index: a list of those that were accepted
 	std::optional<Condition> ok; // which entries are accepted; none: every entry is a failure
 	std::vector<Rule> rules;     // what a failure means; none matches: rejected
 	Pointer index, id;
-	std::string field; // by_id: the record's field that `id` speaks of
+	std::vector<std::string> fields; // by_id: the record's fields that `id` may speak of
+	bool ignore_case = false;
 	std::int64_t base = 0;
 	Pointer code, message, remote_id; // in an entry
 	bool has_code = false, has_message = false, has_remote_id = false;
@@ -36,12 +39,25 @@ struct WaitRule {
 	std::optional<std::chrono::milliseconds> otherwise; // a throttled answer that says nothing
 };
 
+// Headers that say how much may still be asked for, where they are not the usual ones.
+struct LearnRule {
+	std::optional<std::string> remaining; // lower case; none: only a throttled answer is looked at
+	std::string reset;
+	enum class Unit { s, ms, epoch, epoch_ms } unit = Unit::s;
+};
+
+// How long to wait by them; nullopt: not at all.
+std::optional<std::chrono::milliseconds> learned_wait(const LearnRule &rule, const Answer &answer, bool throttled,
+                                                      std::chrono::system_clock::time_point now);
+
 struct Response {
 	std::vector<Rule> rules;
-	std::optional<Pointer> code, message, remote_id;
+	bool xml = false; // the body is XML, and read as the JSON that xml_to_json makes of it
+	std::optional<Words> code, message, remote_id;
 	bool atomic = false;
 	RecordMapper records;
 	WaitRule wait;
+	std::optional<LearnRule> learn;
 };
 
 Response read_response(const Reader &reader);

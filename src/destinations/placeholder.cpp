@@ -5,26 +5,11 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
-#include "core/xml_text.hpp"
-#include "http/sign.hpp"
-#include "http/url.hpp"
+#include "destinations/record_parts.hpp"
 
 namespace courier {
 
 namespace {
-
-constexpr std::array<std::pair<std::string_view, Pipe>, 10> pipes {{
-    {"text", Pipe::text},
-    {"json_text", Pipe::json_text},
-    {"base64", Pipe::base64},
-    {"sha256", Pipe::sha256},
-    {"lower", Pipe::lower},
-    {"upper", Pipe::upper},
-    {"trim", Pipe::trim},
-    {"digits", Pipe::digits},
-    {"url", Pipe::url},
-    {"xml", Pipe::xml},
-}};
 
 std::string_view trim(std::string_view text) {
 	while (!text.empty() && static_cast<unsigned char>(text.front()) <= ' ')
@@ -32,15 +17,6 @@ std::string_view trim(std::string_view text) {
 	while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ')
 		text.remove_suffix(1);
 	return text;
-}
-
-std::vector<std::string> split_dots(std::string_view name) {
-	std::vector<std::string> path;
-	std::size_t start = 0;
-	for (std::size_t dot; (dot = name.find('.', start)) != std::string_view::npos; start = dot + 1)
-		path.emplace_back(name.substr(start, dot - start));
-	path.emplace_back(name.substr(start));
-	return path;
 }
 
 std::string list(const std::vector<std::string> &names) {
@@ -63,9 +39,9 @@ bool names_field(const std::string &name, const std::vector<std::string> &fields
 		detail = "Only config keys and secrets have a value here, not fields of a record.";
 	} else {
 		detail = "Mapped fields: " + list(scope.fields.value_or(std::vector<std::string> {})) +
-		         ". Besides them: record, records, key, key.<column>, previous.<field>, remote_id, change, operation, "
-		         "run_id, "
-		         "sync, object, idempotency_key";
+		         ". Besides them: record, rest, values, fields, records, index, key, key.<column>, previous.<field>, "
+		         "remote_id, match_field, match_fields, match_value, change, operation, run_id, sync, object, "
+		         "idempotency_key";
 		detail += ".";
 	}
 	if (!scope.config.empty()) {
@@ -82,6 +58,32 @@ bool names_field(const std::string &name, const std::vector<std::string> &fields
 	}
 	throw Error("42703", scope.where + ": there is nothing called \"" + name + "\" for {{ " + name + " }}", detail,
 	            "Map the field, or correct the template.");
+}
+
+// {{ match_field }}: the field that the sync matches on; {{ match_fields }}: all of them.
+bool resolve_match(Placeholder &placeholder, const Scope &scope) {
+	const std::string &name = placeholder.name;
+	if (name != "match_field" && name != "match_fields" && name != "match_value")
+		return false;
+	std::vector<std::string> match = scope.match.value_or(std::vector<std::string> {""});
+	if (match.empty())
+		throw Error("22023", scope.where + ": {{ " + name + " }} needs a field to match on", {},
+		            "Give the sync match_on, or map the primary key.");
+	if (name != "match_fields" && match.size() > 1)
+		throw Error("22023", scope.where + ": {{ " + name + " }} is of one field, and the sync matches on " + list(match));
+	if (name == "match_value") {
+		placeholder.source = Source::field;
+		placeholder.path = split_dots(match[0]);
+	} else {
+		placeholder.source = Source::constant;
+		placeholder.constant = name == "match_field" ? json_string(match[0]) : nlohmann::json(match).dump();
+	}
+	return true;
+}
+
+// Of "default" and "optional", which may name what is not mapped, the names that can be nothing but a mistake.
+bool must_exist(const std::string &name) {
+	return name.starts_with("config.") || name.starts_with("secret.") || name.starts_with("key.");
 }
 
 void resolve(Placeholder &placeholder, const Scope &scope) {
@@ -116,8 +118,14 @@ void resolve(Placeholder &placeholder, const Scope &scope) {
 		return constant(scope.sync);
 	if (name == "object" && !scope.object.empty())
 		return constant(scope.object);
-	static constexpr std::array<std::pair<std::string_view, Source>, 7> words {{
+	if (resolve_match(placeholder, scope))
+		return;
+	static constexpr std::array<std::pair<std::string_view, Source>, 11> words {{
 	    {"record", Source::record},
+	    {"rest", Source::rest},
+	    {"values", Source::values},
+	    {"fields", Source::fields},
+	    {"index", Source::index},
 	    {"records", Source::records},
 	    {"key", Source::key},
 	    {"remote_id", Source::remote_id},
@@ -147,71 +155,108 @@ void resolve(Placeholder &placeholder, const Scope &scope) {
 		field = name.substr(7);
 	}
 	placeholder.path = split_dots(field);
-	if (scope.fields && !names_field(field, *scope.fields))
-		unknown_name(scope, name);
-	if (scope.removed && placeholder.source == Source::field && !names_field(field, *scope.removed))
-		throw Error("42703", scope.where + ": a removed record has no field \"" + field + "\"",
-		            "Of a removed row only the match fields are known: " + list(*scope.removed) + ".",
-		            "Use a match field, {{ key.<column> }} or {{ remote_id }}.");
-}
-
-std::string apply(Pipe pipe, std::string text) {
-	switch (pipe) {
-	case Pipe::text:
-	case Pipe::json_text:
-		return text;
-	case Pipe::base64:
-		return http::base64(text);
-	case Pipe::sha256:
-		return http::sha256_hex(text);
-	case Pipe::lower: // ASCII: what vendors ask of keys and e-mail addresses; other letters are lower-cased in SQL
-		for (char &c : text)
-			c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-		return text;
-	case Pipe::upper:
-		for (char &c : text)
-			c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
-		return text;
-	case Pipe::trim:
-		return std::string(trim(text));
-	case Pipe::digits:
-		std::erase_if(text, [](char c) { return c < '0' || c > '9'; });
-		return text;
-	case Pipe::url:
-		return http::percent_encode(text);
-	case Pipe::xml:
-		return xml_escape(text);
+	if (scope.fields && !names_field(field, *scope.fields)) {
+		if (!placeholder.optional || must_exist(name))
+			unknown_name(scope, name);
+		placeholder.source = Source::constant; // not mapped: it is never there
+		return;
 	}
-	return text;
-}
-
-} // namespace
-
-Placeholder parse_placeholder(std::string_view inside, const Scope &scope) {
-	Placeholder placeholder;
-	std::size_t bar = inside.find('|');
-	placeholder.name = std::string(trim(inside.substr(0, bar)));
-	if (placeholder.name.empty())
-		throw Error("42601", scope.where + ": a placeholder without a name", {}, "Write {{ field }}.");
-	while (bar != std::string_view::npos) {
-		inside.remove_prefix(bar + 1);
-		bar = inside.find('|');
-		std::string_view name = trim(inside.substr(0, bar));
-		auto found = std::find_if(pipes.begin(), pipes.end(), [&](auto &pipe) { return pipe.first == name; });
-		if (found == pipes.end())
-			throw Error("42883",
-			            scope.where + ": unknown function \"" + std::string(name) + "\" in {{ " + placeholder.name +
-			                " | ... }}",
-			            "Functions: text, json_text, base64, sha256, lower, upper, trim, digits, url, xml.");
-		if (found->second == Pipe::json_text && !placeholder.pipes.empty())
-			throw Error("42601",
-			            scope.where + ": json_text must be the first function of {{ " + placeholder.name + " }}");
-		placeholder.pipes.push_back(found->second);
+	if (scope.removed && placeholder.source == Source::field && !names_field(field, *scope.removed)) {
+		if (!placeholder.optional)
+			throw Error("42703", scope.where + ": a removed record has no field \"" + field + "\"",
+			            "Of a removed row only the match fields are known: " + list(*scope.removed) + ".",
+			            "Use a match field, {{ key.<column> }} or {{ remote_id }}.");
+		placeholder.source = Source::constant;
 	}
-	resolve(placeholder, scope);
-	return placeholder;
 }
 
+// The parts between bars; a bar inside quotes is text.
+std::vector<std::string_view> split_bars(std::string_view inside) {
+	std::vector<std::string_view> parts;
+	bool quoted = false;
+	std::size_t start = 0;
+	for (std::size_t i = 0; i < inside.size(); ++i) {
+		if (inside[i] == '\'')
+			quoted = !quoted;
+		else if (inside[i] == '|' && !quoted) {
+			parts.push_back(inside.substr(start, i - start));
+			start = i + 1;
+		}
+	}
+	if (quoted) { // an apostrophe, not a quotation
+		parts.clear();
+		start = 0;
+		for (std::size_t bar; (bar = inside.find('|', start)) != std::string_view::npos; start = bar + 1)
+			parts.push_back(inside.substr(start, bar - start));
+	}
+	parts.push_back(inside.substr(start));
+	for (auto &part : parts)
+		part = trim(part);
+	return parts;
+}
+
+bool is_quoted(std::string_view text) {
+	return text.size() >= 2 && text.front() == '\'' && text.back() == '\'';
+}
+
+// What follows a function: {{ at | epoch: ms }}, {{ ids | join: ',' }}, {{ channel | default: config.channel }}.
+PipeCall parse_call(std::string_view text, const std::string &name, const Scope &scope) {
+	std::size_t colon = text.find(':');
+	std::string_view word = trim(text.substr(0, colon)), argument;
+	if (colon != std::string_view::npos)
+		argument = trim(text.substr(colon + 1));
+	auto &names = pipe_names();
+	auto found = std::find_if(names.begin(), names.end(), [&](auto &pipe) { return pipe.name == word; });
+	if (found == names.end()) {
+		std::string all;
+		for (auto &pipe : names)
+			(all += all.empty() ? "" : ", ") += pipe.name;
+		throw Error("42883",
+		            scope.where + ": unknown function \"" + std::string(word) + "\" in {{ " + name + " | ... }}",
+		            "Functions: " + all + ".");
+	}
+	PipeCall call;
+	call.pipe = found->pipe;
+	auto fail = [&](const std::string &problem, const std::string &example) {
+		throw Error("42601", scope.where + ": " + std::string(word) + " in {{ " + name + " | ... }} " + problem, {},
+		            "For example {{ " + name + " | " + example + " }}.");
+	};
+	switch (found->argument) {
+	case PipeArgument::none:
+		if (colon != std::string_view::npos)
+			fail("takes nothing after it", std::string(word));
+		break;
+	case PipeArgument::text:
+		if (!is_quoted(argument))
+			fail("needs a quoted text", std::string(word) + ": ','");
+		call.argument = argument.substr(1, argument.size() - 2);
+		break;
+	case PipeArgument::unit:
+		if (argument.empty())
+			argument = "s";
+		if (argument != "s" && argument != "ms" && argument != "us")
+			fail("cannot be in \"" + std::string(argument) + "\" but in s, ms or us", "epoch: ms");
+		call.argument = argument;
+		break;
+	case PipeArgument::value: {
+		if (argument.empty())
+			fail("needs a value", "default: config.x");
+		Placeholder other;
+		other.name = std::string(argument);
+		other.optional = true;
+		JsonKind kind = json_kind(argument);
+		if (!is_quoted(argument) && (kind == JsonKind::number || kind == JsonKind::boolean))
+			other.constant = std::string(argument);
+		else
+			resolve(other, scope);
+		call.other = std::make_shared<const Placeholder>(std::move(other));
+		break;
+	}
+	}
+	return call;
+}
+
+// Appends the raw JSON of a placeholder's value, without pipes. False: the record does not have it.
 bool append_json(std::string &out, const Placeholder &placeholder, const RenderInput &input) {
 	auto need = [&]() -> const Record & {
 		if (!input.record)
@@ -224,6 +269,12 @@ bool append_json(std::string &out, const Placeholder &placeholder, const RenderI
 			out += *value;
 		return value.has_value();
 	};
+	auto columns = [&] {
+		std::vector<std::string> own;
+		if (!input.columns)
+			add_columns(own, need().fields);
+		return input.columns ? *input.columns : own;
+	};
 	switch (placeholder.source) {
 	case Source::constant:
 		out += placeholder.constant;
@@ -231,14 +282,28 @@ bool append_json(std::string &out, const Placeholder &placeholder, const RenderI
 	case Source::record:
 		out += need().fields;
 		return true;
+	case Source::rest:
+		append_rest(out, need().fields, input.rest_lacks ? *input.rest_lacks : std::vector<std::vector<std::string>> {});
+		return true;
+	case Source::values:
+		append_values(out, need().fields, columns());
+		return true;
+	case Source::fields:
+		out += nlohmann::json(columns()).dump();
+		return true;
+	case Source::index:
+		out += std::to_string(input.index);
+		return true;
 	case Source::records:
-		out += '[';
+		out += input.names.empty() ? '[' : '{';
 		for (std::size_t i = 0; i < input.records.size(); ++i) {
 			if (i > 0)
 				out += ',';
-			out += input.batch[input.records[i]].fields;
+			if (!input.names.empty())
+				(out += json_string(input.names[i])) += ':';
+			out += input.elements.empty() ? input.batch[input.records[i]].fields : input.elements[i];
 		}
-		out += ']';
+		out += input.names.empty() ? ']' : '}';
 		return true;
 	case Source::key:
 		out += need().key_json;
@@ -246,15 +311,18 @@ bool append_json(std::string &out, const Placeholder &placeholder, const RenderI
 	case Source::key_column:
 		return slice(json_find(need().key_json, placeholder.path));
 	case Source::remote_id:
-		if (need().remote_id.empty())
+		if (need().remote_id.empty()) {
+			if (placeholder.optional)
+				return false;
 			throw Unrenderable {
 			    "unknown_remote_id",
 			    "the request needs {{ remote_id }}, and the destination's identifier of this record is not known"};
+		}
 		json_append_string(out, need().remote_id);
 		return true;
 	case Source::previous: {
 		auto value = need().previous.empty() ? std::nullopt : json_find(need().previous, placeholder.path);
-		if (!value)
+		if (!value && !placeholder.optional)
 			throw Unrenderable {"unknown_remote_id", "the request needs {{ " + placeholder.name +
 			                                             " }}, and the last accepted value is not known"};
 		return slice(value);
@@ -279,17 +347,83 @@ bool append_json(std::string &out, const Placeholder &placeholder, const RenderI
 	       slice(json_find(record.previous, placeholder.path));
 }
 
-std::optional<std::string> placeholder_text(const Placeholder &placeholder, const RenderInput &input) {
+bool is_null(const PipeValue &value) {
+	return !value.is_text && json_kind(value.text) == JsonKind::null;
+}
+
+std::optional<PipeValue> evaluate(const Placeholder &placeholder, const RenderInput &input) {
+	std::optional<PipeValue> value;
 	std::string raw;
-	if (!append_json(raw, placeholder, input))
+	if (append_json(raw, placeholder, input))
+		value = PipeValue {false, std::move(raw)};
+	for (auto &call : placeholder.pipes) {
+		bool nothing = !value || is_null(*value);
+		if (call.pipe == Pipe::fallback) {
+			if (nothing)
+				value = evaluate(*call.other, input);
+		} else if (call.pipe == Pipe::optional) {
+			if (nothing)
+				value.reset();
+		} else if (value && (!nothing || call.pipe == Pipe::json_text)) {
+			value = apply_pipe(call.pipe, call.argument, std::move(*value));
+		}
+	}
+	return value;
+}
+
+} // namespace
+
+Placeholder parse_placeholder(std::string_view inside, const Scope &scope) {
+	Placeholder placeholder;
+	auto parts = split_bars(inside);
+	placeholder.name = std::string(parts[0]);
+	if (placeholder.name.empty())
+		throw Error("42601", scope.where + ": a placeholder without a name", {}, "Write {{ field }}.");
+	for (std::size_t i = 1; i < parts.size(); ++i) {
+		placeholder.pipes.push_back(parse_call(parts[i], placeholder.name, scope));
+		Pipe pipe = placeholder.pipes.back().pipe;
+		placeholder.optional = placeholder.optional || pipe == Pipe::fallback || pipe == Pipe::optional;
+	}
+	resolve(placeholder, scope);
+	return placeholder;
+}
+
+std::size_t placeholder_end(std::string_view text, std::size_t from) {
+	bool quoted = false;
+	for (std::size_t i = from; i + 1 < text.size(); ++i) {
+		if (text[i] == '\'')
+			quoted = !quoted;
+		else if (!quoted && text[i] == '}' && text[i + 1] == '}')
+			return i;
+	}
+	return text.find("}}", from);
+}
+
+void visit_placeholder(const Placeholder &placeholder, const PlaceholderVisitor &visitor) {
+	visitor(placeholder);
+	for (auto &call : placeholder.pipes)
+		if (call.other)
+			visit_placeholder(*call.other, visitor);
+}
+
+bool append_value(std::string &out, const Placeholder &placeholder, const RenderInput &input) {
+	if (placeholder.pipes.empty())
+		return append_json(out, placeholder, input);
+	auto value = evaluate(placeholder, input);
+	if (!value)
+		return false;
+	if (value->is_text)
+		json_append_string(out, value->text);
+	else
+		out += value->text;
+	return true;
+}
+
+std::optional<std::string> placeholder_text(const Placeholder &placeholder, const RenderInput &input) {
+	auto value = evaluate(placeholder, input);
+	if (!value || is_null(*value))
 		return std::nullopt;
-	bool as_json = !placeholder.pipes.empty() && placeholder.pipes.front() == Pipe::json_text;
-	if (!as_json && json_kind(raw) == JsonKind::null)
-		return std::nullopt;
-	std::string text = as_json ? std::move(raw) : json_plain(raw);
-	for (Pipe pipe : placeholder.pipes)
-		text = apply(pipe, std::move(text));
-	return text;
+	return plain(*value);
 }
 
 bool is_dot_segment(std::string_view segment) {

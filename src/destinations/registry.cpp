@@ -111,6 +111,14 @@ nlohmann::ordered_json describe_limits(const LimitSpec &limits) {
 		out["batch_bytes"] = *limits.batch_bytes;
 	if (limits.concurrency)
 		out["concurrency"] = *limits.concurrency;
+	if (limits.record_bytes)
+		out["record_bytes"] = *limits.record_bytes;
+	if (limits.unique)
+		out["unique"] = *limits.unique;
+	if (limits.rate)
+		out["rate"] = limits.rate_text;
+	if (limits.rate_key)
+		out["rate_key"] = *limits.rate_key;
 	return out;
 }
 

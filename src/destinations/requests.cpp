@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/duration.hpp"
 #include "core/error.hpp"
 #include "destinations/definition.hpp"
 
@@ -24,10 +25,13 @@ std::string lower(std::string text) {
 	return text;
 }
 
-TextPairs read_pairs(const Reader &reader) {
+TextPairs read_pairs(const Reader &reader, TextPairs *each = nullptr) {
 	TextPairs pairs;
 	reader.each([&](const std::string &name, const Reader &value) {
-		if (value.json().is_string())
+		if (each && value.json().is_object()) {
+			value.only_keys({"each"});
+			each->emplace_back(name, value.at("each").text());
+		} else if (value.json().is_string())
 			pairs.emplace_back(name, value.text());
 		else if (value.json().is_number() || value.json().is_boolean())
 			pairs.emplace_back(name, value.json().dump());
@@ -54,8 +58,57 @@ TextPairs read_headers(const Reader &reader) {
 	return headers;
 }
 
+namespace {
+
+void read_batch(const Reader &reader, RequestSpec &spec) {
+	if (reader.has("each"))
+		spec.each = reader.at("each").json();
+	if (reader.has("each_key"))
+		spec.each_key = reader.at("each_key").text();
+	if (reader.has("exclude"))
+		spec.exclude = reader.at("exclude").texts();
+	if (reader.has("group_by"))
+		spec.group_by = reader.at("group_by").text();
+	if (reader.has("rate"))
+		spec.rate = parse_rate(reader.at("rate").text(), reader.at("rate").place());
+}
+
+void read_encoding(const Reader &reader, RequestSpec &spec) {
+	auto only_for = [&](const char *key, Encoding encoding) {
+		if (reader.has(key) && spec.encoding != encoding)
+			reader.at(key).fail("belongs to encoding " + std::string(to_text(encoding)));
+	};
+	only_for("nesting", Encoding::form);
+	only_for("csv_header", Encoding::csv);
+	if (reader.has("nesting"))
+		spec.dotted = reader.at("nesting").one_of({"brackets", "dotted"}) == "dotted";
+	spec.csv_header = reader.boolean_or("csv_header", true);
+	if (reader.has("compress"))
+		spec.gzip = reader.at("compress").one_of({"gzip", "none"}) == "gzip";
+	if (spec.encoding == Encoding::none && spec.body)
+		reader.fail("has a body and encoding none");
+	if (spec.body || !spec.encoding)
+		return;
+	switch (*spec.encoding) {
+	case Encoding::xml:
+		reader.fail("needs a body", {}, R"(An object with one key, the root element: {"contact": "{{ record }}"}.)");
+	case Encoding::text:
+	case Encoding::lines:
+		reader.fail("needs a body", {}, "Text with placeholders: \"{{ id }} {{ email }}\".");
+	case Encoding::raw:
+		reader.fail("needs a body", {}, "One placeholder: \"{{ content }}\".");
+	case Encoding::ndjson_pairs:
+		reader.fail("needs a body", {}, R"(The lines of a record: [{"index": {"_id": "{{ id }}"}}, "{{ record }}"].)");
+	default:
+		break;
+	}
+}
+
+} // namespace
+
 RequestSpec read_request(const Reader &reader, bool from_sync) {
-	reader.only_keys({"method", "path", "query", "headers", "encoding", "body", "idempotent"});
+	reader.only_keys({"method", "path", "query", "headers", "encoding", "body", "each", "each_key", "exclude", "group_by",
+	                  "nesting", "csv_header", "compress", "rate", "idempotent"});
 	RequestSpec spec;
 	spec.place = reader.place();
 	spec.from_sync = from_sync;
@@ -63,23 +116,17 @@ RequestSpec read_request(const Reader &reader, bool from_sync) {
 		spec.method = reader.at("method").one_of({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"});
 	spec.path = reader.text_or("path", "");
 	if (reader.has("query"))
-		spec.query = read_pairs(reader.at("query"));
+		spec.query = read_pairs(reader.at("query"), &spec.query_each);
 	if (reader.has("headers"))
 		spec.headers = read_headers(reader.at("headers"));
 	if (reader.has("encoding"))
-		spec.encoding =
-		    encoding_from(reader.at("encoding").one_of({"json", "ndjson", "form", "xml", "csv", "text", "none"}));
+		spec.encoding = encoding_from(reader.at("encoding").one_of(encoding_names));
 	if (reader.has("body"))
 		spec.body = reader.at("body").json();
 	if (reader.has("idempotent"))
 		spec.idempotent = reader.at("idempotent").boolean();
-	if (spec.encoding == Encoding::none && spec.body)
-		reader.fail("has a body and encoding none");
-	if (!spec.body && (spec.encoding == Encoding::xml || spec.encoding == Encoding::text))
-		reader.fail("needs a body", {},
-		            spec.encoding == Encoding::xml
-		                ? "An object with one key, the root element: {\"contact\": \"{{ record }}\"}."
-		                : "Text with placeholders: \"{{ id }} {{ email }}\".");
+	read_batch(reader, spec);
+	read_encoding(reader, spec);
 	return spec;
 }
 
@@ -99,8 +146,8 @@ Requests read_requests(const Reader &reader, bool from_sync) {
 	return requests;
 }
 
-LimitSpec read_limits(const Reader &reader) {
-	reader.only_keys({"batch_size", "batch_bytes", "concurrency"});
+LimitSpec read_limits(const Reader &reader, bool from_sync) {
+	reader.only_keys({"batch_size", "batch_bytes", "record_bytes", "concurrency", "unique", "rate", "rate_key"});
 	LimitSpec limits;
 	auto number = [&](const char *key, std::int64_t most) -> std::optional<std::size_t> {
 		if (!reader.has(key))
@@ -109,7 +156,16 @@ LimitSpec read_limits(const Reader &reader) {
 	};
 	limits.batch_size = number("batch_size", 1'000'000);
 	limits.batch_bytes = number("batch_bytes", 1 << 30);
+	limits.record_bytes = number("record_bytes", 1 << 30);
 	limits.concurrency = number("concurrency", 1000);
+	limits.from_sync = from_sync;
+	if (reader.has("unique"))
+		limits.unique = reader.at("unique").text();
+	limits.rate_text = reader.text_or("rate", "");
+	if (reader.has("rate"))
+		limits.rate = parse_rate(reader.at("rate").text(), reader.at("rate").place());
+	if (reader.has("rate_key"))
+		limits.rate_key = reader.at("rate_key").text();
 	return limits;
 }
 
@@ -118,13 +174,14 @@ IdempotencySpec read_idempotency(const Reader &reader, IdempotencySpec base) {
 		base.on = reader.boolean();
 		return base;
 	}
-	reader.only_keys({"header", "honoured"});
+	reader.only_keys({"header", "key", "honoured"});
 	base.on = true;
 	if (reader.has("header")) {
 		base.header = reader.at("header").text();
 		nlohmann::ordered_json name = {{base.header, ""}};
 		read_headers(Reader(name, reader.place())); // the same rules as for any header
 	}
+	base.key = reader.text_or("key", base.key);
 	base.honoured = reader.boolean_or("honoured", base.honoured);
 	return base;
 }

@@ -18,7 +18,6 @@ constexpr auto regex_flags = std::regex::ECMAScript
                              | std::regex_constants::__polynomial
 #endif
     ;
-constexpr std::size_t regex_input = 64 * 1024;
 constexpr std::size_t regex_pattern = 1000;
 
 constexpr std::array<std::pair<std::string_view, Verdict>, 9> verdicts {{
@@ -104,7 +103,7 @@ bool Condition::test(const std::optional<std::string_view> &json, const std::opt
 		}
 	}
 	if (matches) {
-		std::string_view bounded = std::string_view(*plain).substr(0, regex_input);
+		std::string_view bounded = std::string_view(*plain).substr(0, pattern_input);
 		if (!std::regex_search(bounded.begin(), bounded.end(), *matches))
 			return false;
 	}
@@ -136,6 +135,24 @@ bool Condition::holds_for_entry(std::string_view entry) const {
 	return test(found, found ? std::optional(json_plain(*found)) : std::nullopt);
 }
 
+std::string lower_case(std::string text) {
+	for (char &c : text)
+		c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+	return text;
+}
+
+std::shared_ptr<const std::regex> read_pattern(const Reader &reader) {
+	std::string pattern = reader.text();
+	if (pattern.size() > regex_pattern)
+		reader.fail("is longer than " + std::to_string(regex_pattern) + " characters");
+	try {
+		return std::make_shared<const std::regex>(pattern, regex_flags);
+	} catch (const std::regex_error &error) {
+		reader.fail("is not a regular expression that can be used", error.what(),
+		            "ECMAScript syntax, without back references.");
+	}
+}
+
 Condition read_condition(const Reader &reader, bool for_entry) {
 	Condition condition;
 	if (for_entry)
@@ -151,11 +168,8 @@ Condition read_condition(const Reader &reader, bool for_entry) {
 			condition.status.push_back(read_range(status));
 		}
 	}
-	if (reader.has("header")) {
-		condition.header = reader.at("header").text();
-		for (char &c : *condition.header)
-			c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-	}
+	if (reader.has("header"))
+		condition.header = lower_case(reader.at("header").text());
 	if (reader.has("pointer"))
 		condition.pointer = json_pointer_path(reader.at("pointer").pointer());
 	if (reader.json().contains("equals"))
@@ -169,18 +183,8 @@ Condition read_condition(const Reader &reader, bool for_entry) {
 	}
 	if (reader.has("exists"))
 		condition.exists = reader.at("exists").boolean();
-	if (reader.has("matches")) {
-		Reader matches = reader.at("matches");
-		std::string pattern = matches.text();
-		if (pattern.size() > regex_pattern)
-			matches.fail("is longer than " + std::to_string(regex_pattern) + " characters");
-		try {
-			condition.matches = std::make_shared<const std::regex>(pattern, regex_flags);
-		} catch (const std::regex_error &error) {
-			matches.fail("is not a regular expression that can be used", error.what(),
-			             "ECMAScript syntax, without back references.");
-		}
-	}
+	if (reader.has("matches"))
+		condition.matches = read_pattern(reader.at("matches"));
 	int subjects = condition.header.has_value() + condition.pointer.has_value() + condition.body;
 	if (subjects > 1)
 		reader.fail("must test one of header, pointer and body");

@@ -43,6 +43,10 @@ struct Rule {
 	Verdict then = Verdict::rejected;
 };
 
+constexpr std::size_t pattern_input = 64 * 1024; // of a text, where patterns look
+std::shared_ptr<const std::regex> read_pattern(const Reader &reader);
+std::string lower_case(std::string text); // ASCII
+
 Condition read_condition(const Reader &reader, bool for_entry);
 std::vector<Rule> read_rules(const Reader &reader, bool for_entry);
 

@@ -30,11 +30,6 @@ bool has_dot_segment(std::string_view path) {
 	return false;
 }
 
-bool absent(const Placeholder &placeholder, const RenderInput &input) {
-	std::string raw;
-	return !append_json(raw, placeholder, input);
-}
-
 } // namespace
 
 TextTemplate::TextTemplate(std::string_view text, const Scope &scope, Context context) : context_(context) {
@@ -61,21 +56,16 @@ TextTemplate::TextTemplate(std::string_view text, const Scope &scope, Context co
 		std::size_t open = text.find("{{", start);
 		if (open == std::string_view::npos)
 			break;
-		// A quoted literal may hold braces: {{ '{{' }}.
-		std::size_t from = text.find_first_not_of(' ', open + 2);
-		if (from != std::string_view::npos && text[from] == '\'')
-			from = text.find('\'', from + 1);
-		else
-			from = open + 2;
-		std::size_t close = from == std::string_view::npos ? from : text.find("}}", from);
+		std::size_t close = placeholder_end(text, open + 2);
 		if (close == std::string_view::npos)
 			throw Error("42601", scope.where + ": \"{{\" without \"}}\"", {},
 			            "Write {{ '{{' }} for the braces themselves.");
 		literal(text.substr(start, open - start));
 		Part piece;
 		piece.placeholder = parse_placeholder(text.substr(open + 2, close - open - 2), scope);
-		if ((context == Context::json_string) && piece.placeholder->pipes.empty() &&
-		    (piece.placeholder->source == Source::record || piece.placeholder->source == Source::records))
+		constexpr Source whole[] = {Source::record, Source::records, Source::rest, Source::values, Source::fields};
+		if (context == Context::json_string && piece.placeholder->pipes.empty() &&
+		    std::find(std::begin(whole), std::end(whole), piece.placeholder->source) != std::end(whole))
 			throw Error("22023",
 			            scope.where + ": {{ " + piece.placeholder->name + " }} can only stand alone in a JSON string",
 			            {}, "Write {{ " + piece.placeholder->name + " | json_text }} for its text inside a string.");
@@ -141,9 +131,16 @@ bool TextTemplate::constant() const {
 	});
 }
 
+void TextTemplate::visit(const PlaceholderVisitor &visitor) const {
+	for (auto &part : parts_)
+		if (part.placeholder)
+			visit_placeholder(*part.placeholder, visitor);
+}
+
 bool TextTemplate::uses(Source source) const {
-	return std::any_of(parts_.begin(), parts_.end(),
-	                   [&](const Part &part) { return part.placeholder && part.placeholder->source == source; });
+	bool found = false;
+	visit([&](const Placeholder &placeholder) { found = found || placeholder.source == source; });
+	return found;
 }
 
 bool TextTemplate::is_null(const RenderInput &input) const {
@@ -151,8 +148,7 @@ bool TextTemplate::is_null(const RenderInput &input) const {
 }
 
 std::optional<Placeholder> only_placeholder(std::string_view text, const Scope &scope) {
-	if (!text.starts_with("{{") || !text.ends_with("}}") || text.find("{{", 2) != std::string_view::npos ||
-	    text.find("}}") != text.size() - 2)
+	if (!text.starts_with("{{") || text.size() < 4 || placeholder_end(text, 2) != text.size() - 2)
 		return std::nullopt;
 	return parse_placeholder(text.substr(2, text.size() - 4), scope);
 }
@@ -184,10 +180,8 @@ JsonTemplate::Node JsonTemplate::compile(const nlohmann::ordered_json &value, co
 	bool literal = true;
 	for (auto &[name, child] : value.items()) {
 		if (value.is_object()) {
-			if (name.find("{{") != std::string::npos)
-				throw Error("0A000", scope.where + ": a member's name may not be a template",
-				            "It is \"" + name + "\".");
-			node.names.push_back(json_string(name));
+			node.names.emplace_back(name, scope, Context::json_string);
+			literal = literal && name.find("{{") == std::string::npos;
 		}
 		node.children.push_back(compile(child, scope));
 		literal = literal && node.children.back().kind == Node::Kind::literal;
@@ -210,28 +204,25 @@ void JsonTemplate::append(const Node &node, std::string &out, const RenderInput 
 		out += '"';
 		return;
 	case Node::Kind::value:
-		if (node.value.pipes.empty()) {
-			if (!append_json(out, node.value, input))
-				out += "null";
-		} else if (auto text = placeholder_text(node.value, input)) {
-			json_append_string(out, *text);
-		} else {
+		if (!append_value(out, node.value, input))
 			out += "null";
-		}
 		return;
 	case Node::Kind::object: {
 		out += '{';
 		bool first = true;
 		for (std::size_t i = 0; i < node.children.size(); ++i) {
 			auto &child = node.children[i];
-			if (child.kind == Node::Kind::value && !child.value.pipes.empty() && absent(child.value, input))
-				continue;
 			std::size_t before = out.size();
 			if (!first)
 				out += ',';
-			(out += node.names[i]) += ':';
-			if (child.kind == Node::Kind::value && child.value.pipes.empty()) {
-				if (!append_json(out, child.value, input)) {
+			out += '"';
+			std::size_t name = out.size();
+			node.names[i].append(out, input);
+			if (out.size() == name && !node.names[i].empty())
+				throw Unrenderable {"bad_value", "the name of a member of the body is null or empty"};
+			out += "\":";
+			if (child.kind == Node::Kind::value) {
+				if (!append_value(out, child.value, input)) {
 					out.resize(before); // the record has no such field: neither has the body
 					continue;
 				}
@@ -243,15 +234,26 @@ void JsonTemplate::append(const Node &node, std::string &out, const RenderInput 
 		out += '}';
 		return;
 	}
-	case Node::Kind::array:
+	case Node::Kind::array: {
 		out += '[';
-		for (std::size_t i = 0; i < node.children.size(); ++i) {
-			if (i > 0)
+		bool first = true;
+		for (auto &child : node.children) {
+			std::size_t before = out.size();
+			if (!first)
 				out += ',';
-			append(node.children[i], out, input);
+			if (child.kind == Node::Kind::value && child.value.optional) {
+				if (!append_value(out, child.value, input)) {
+					out.resize(before);
+					continue;
+				}
+			} else {
+				append(child, out, input);
+			}
+			first = false;
 		}
 		out += ']';
 		return;
+	}
 	}
 }
 
@@ -263,15 +265,24 @@ void JsonTemplate::append_element(std::size_t index, std::string &out, const Ren
 	append(root_.children[index], out, input);
 }
 
-bool JsonTemplate::uses(const Node &node, Source source) {
-	return (node.kind == Node::Kind::value && node.value.source == source) ||
-	       (node.kind == Node::Kind::text && node.text.uses(source)) ||
-	       std::any_of(node.children.begin(), node.children.end(),
-	                   [&](const Node &child) { return uses(child, source); });
+void JsonTemplate::visit(const Node &node, const PlaceholderVisitor &visitor) {
+	if (node.kind == Node::Kind::value)
+		visit_placeholder(node.value, visitor);
+	node.text.visit(visitor);
+	for (auto &name : node.names)
+		name.visit(visitor);
+	for (auto &child : node.children)
+		visit(child, visitor);
+}
+
+void JsonTemplate::visit(const PlaceholderVisitor &visitor) const {
+	visit(root_, visitor);
 }
 
 bool JsonTemplate::uses(Source source) const {
-	return uses(root_, source);
+	bool found = false;
+	visit([&](const Placeholder &placeholder) { found = found || placeholder.source == source; });
+	return found;
 }
 
 } // namespace courier

@@ -7,7 +7,9 @@
 // A placeholder that stands alone in a JSON body keeps its JSON type; a field that the record does not have (a field
 // that is omitted when null, or not among the changed ones) takes its member with it, so it is never sent as null.
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -16,12 +18,17 @@
 #include <vector>
 
 #include "core/record.hpp"
+#include "destinations/pipes.hpp"
 
 namespace courier {
 
 enum class Source {
 	field,
 	record,
+	rest,
+	values,
+	fields,
+	index,
 	records,
 	key,
 	key_column,
@@ -33,16 +40,25 @@ enum class Source {
 	constant
 };
 
-// {{ x | base64 }}: a closed list. Every one takes text and gives text.
-enum class Pipe { text, json_text, base64, sha256, lower, upper, trim, digits, url, xml };
+struct Placeholder;
+
+struct PipeCall {
+	Pipe pipe = Pipe::text;
+	std::string argument;
+	std::shared_ptr<const Placeholder> other; // of "default": what stands in
+};
 
 struct Placeholder {
 	Source source = Source::constant;
 	std::vector<std::string> path; // of field, key_column, previous
 	std::string name;              // as it was written, for messages
 	std::string constant;          // JSON text: config, secret, run_id, sync, object
-	std::vector<Pipe> pipes;
+	std::vector<PipeCall> pipes;
+	bool optional = false; // with "default" or "optional": the field need not be mapped
 };
+
+// Called with every placeholder of a template, those of "default" included.
+using PlaceholderVisitor = std::function<void(const Placeholder &)>;
 
 // The names that a template may use, and where it stands.
 struct Scope {
@@ -50,6 +66,7 @@ struct Scope {
 	std::optional<std::vector<std::string>> fields;  // mapped fields; nullopt: not known yet, any name may be one
 	std::optional<std::vector<std::string>> removed; // what a removal's record has, where this request serves removals
 	std::optional<std::vector<std::string>> key;     // primary key columns; nullopt: not known
+	std::optional<std::vector<std::string>> match;   // fields to match on; nullopt: not known yet
 	std::map<std::string, nlohmann::json> config;    // {{ config.x }}
 	std::map<std::string, std::string> secrets;      // {{ secret.x }}, only in what the destination's owner wrote
 	bool secrets_allowed = false;
@@ -60,9 +77,14 @@ struct Scope {
 struct RenderInput {
 	std::span<const Record> batch;
 	std::span<const std::size_t> records; // the members of the batch that {{ records }} holds
+	std::span<const std::string> elements = {}; // what it holds of each, where there is an `each`
+	std::span<const std::string> names = {};    // and under which name, where there is an `each_key`
 	const Record *record = nullptr;       // the one that the other names speak of
 	Operation operation = Operation::upsert;
 	std::string_view idempotency_key;
+	std::size_t index = 0;                                           // {{ index }}
+	const std::vector<std::string> *columns = nullptr;               // {{ fields }}, and the order of {{ values }}
+	const std::vector<std::vector<std::string>> *rest_lacks = nullptr; // what {{ rest }} leaves out
 };
 
 // Thrown by append(): this record cannot be rendered (bad_path_value, unknown_remote_id, bad_header_value).
@@ -81,6 +103,8 @@ public:
 	std::string render(const RenderInput &input) const;
 	bool constant() const;
 	bool uses(Source source) const;
+	void visit(const PlaceholderVisitor &visitor) const;
+	bool empty() const { return parts_.empty(); }
 	// True when the template is one placeholder and nothing else, and that is null or absent now.
 	bool is_null(const RenderInput &input) const;
 
@@ -101,6 +125,7 @@ public:
 
 	void append(std::string &out, const RenderInput &input) const;
 	bool uses(Source source) const;
+	void visit(const PlaceholderVisitor &visitor) const;
 	bool is_array() const { return root_.kind == Node::Kind::array; }
 	std::size_t elements() const { return root_.children.size(); }
 	void append_element(std::size_t index, std::string &out, const RenderInput &input) const;
@@ -111,12 +136,12 @@ private:
 		std::string literal;            // JSON text; of a member: nothing
 		Placeholder value;              // kind value
 		TextTemplate text;              // kind text
-		std::vector<std::string> names; // kind object: JSON text of the member names
+		std::vector<TextTemplate> names; // kind object: names of the members
 		std::vector<Node> children;
 	};
 	static Node compile(const nlohmann::ordered_json &value, const Scope &scope);
 	static void append(const Node &node, std::string &out, const RenderInput &input);
-	static bool uses(const Node &node, Source source);
+	static void visit(const Node &node, const PlaceholderVisitor &visitor);
 	Node root_;
 };
 

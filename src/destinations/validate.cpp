@@ -237,6 +237,8 @@ void check_destination(const std::string &name, const std::string &type, const J
 			RequestTemplate(spec, scope);
 	if (definition.test)
 		RequestTemplate(*definition.test, scope);
+	check_limits(definition.limits, scope, reader.place() + ": ");
+	check_idempotency(definition.idempotency, scope, reader.place() + ": ");
 }
 
 Json check_sync(Json settings) {
@@ -291,7 +293,13 @@ Json check_sync(Json settings) {
 	scope.fields = strings(settings, "fields");
 	if (auto key = strings(settings, "primary_key"); !key.empty())
 		scope.key = key;
+	if (auto match = strings(settings, "match_on"); !match.empty())
+		scope.match = match;
 	compile_requests(definition, requests, scope, strings(settings, "match_on"));
+	check_limits(definition.limits, scope, "sync \"" + sync + "\": ");
+	if (object)
+		check_limits(object->limits, scope, "sync \"" + sync + "\": objects." + object->name + ".");
+	check_idempotency(definition.idempotency, scope, "sync \"" + sync + "\": ");
 	parse_options(merged_options(nlohmann::json(definition_json), nlohmann::json(object_or_empty(settings, "options"))));
 	if (given.is_null())
 		check_builtin_sync(type, settings, definition);

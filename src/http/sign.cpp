@@ -15,6 +15,8 @@ namespace {
 
 const EVP_MD *algorithm(Hash hash) {
 	switch (hash) {
+	case Hash::md5:
+		return EVP_md5();
 	case Hash::sha1:
 		return EVP_sha1();
 	case Hash::sha256:

@@ -9,9 +9,9 @@
 
 namespace courier::http {
 
-enum class Hash { sha1, sha256, sha512 };
+enum class Hash { md5, sha1, sha256, sha512 };
 
-std::optional<Hash> hash_from(std::string_view name); // "sha1", "sha256", "sha512"
+std::optional<Hash> hash_from(std::string_view name); // "sha1", "sha256", "sha512": those that sign
 
 std::string digest(Hash hash, std::string_view text);                     // raw bytes
 std::string hmac(Hash hash, std::string_view key, std::string_view text); // raw bytes

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "core/json_text.hpp"
 #include "pg/change_pages.hpp"
 #include "pg/comparison.hpp"
@@ -72,6 +74,44 @@ COURIER_FUNCTION(courier_plan_counts) {
 	});
 }
 
+namespace {
+
+// Takes the records of the next request out: those that follow with the same change, or of the same group.
+std::vector<Record> next_batch(const Client &client, Operation operation, std::vector<Record> &records,
+                               std::size_t batch_size) {
+	const Limits limits = client.limits(operation);
+	std::size_t most = std::max<std::size_t>(limits.batch_records, 1);
+	if (batch_size > 0)
+		most = std::min(most, batch_size);
+	std::vector<Record> batch, rest;
+	std::set<std::string> unique;
+	Placement first;
+	for (auto &record : records) {
+		bool fits = batch.size() < most && (batch.empty() || record.change == batch.front().change);
+		Placement placement;
+		if (fits && limits.grouped) {
+			placement = client.placement(operation, record);
+			fits = batch.empty() ||
+			       (placement.group == first.group && placement.budget.key == first.budget.key &&
+			        (placement.unique.empty() || !unique.contains(placement.unique)));
+		}
+		if (!fits) {
+			rest.push_back(std::move(record));
+			if (!limits.grouped) // the first of another kind ends the request
+				most = 0;
+			continue;
+		}
+		if (batch.empty())
+			first = placement;
+		unique.insert(placement.unique);
+		batch.push_back(std::move(record));
+	}
+	records = std::move(rest);
+	return batch;
+}
+
+} // namespace
+
 // courier_internal.preview_requests(name text, max_requests integer): change, operation, records, method, url, headers, body
 COURIER_FUNCTION(courier_preview_requests) {
 	return enter_cpp([&]() -> Datum {
@@ -92,38 +132,33 @@ COURIER_FUNCTION(courier_preview_requests) {
 				records.push_back(record_from_page(run, rows, row));
 		}
 		auto now = std::chrono::system_clock::now();
-		std::size_t at = 0;
-		for (std::int32_t made = 0; made < most && at < records.size();) {
-			Change change = records[at].change;
+		std::int32_t made = 0;
+		while (made < most && !records.empty()) {
+			Change change = records.front().change;
 			auto wanted = change == Change::added     ? operations.added
 			              : change == Change::changed ? operations.changed
 			                                          : operations.removed;
 			auto operation = wanted ? client->serves(*wanted, change) : std::nullopt;
-			std::size_t batch = 1;
-			if (operation) {
-				std::size_t limit = std::max<std::size_t>(client->limits(*operation).batch_records, 1);
-				if (run.options.batch_size > 0)
-					limit = std::min(limit, run.options.batch_size);
-				while (batch < limit && at + batch < records.size() && records[at + batch].change == change)
-					batch++;
-				std::span<const Record> span(records.data() + at, batch);
-				Rendered rendered = client->render(*operation, span, now);
-				if (!rendered.records.empty()) {
-					std::string headers = "{";
-					for (auto &header : rendered.request.headers) {
-						headers += headers.size() > 1 ? "," : "";
-						json_append_string(headers, header.name);
-						headers += ':';
-						json_append_string(headers, client->redact(header.value));
-					}
-					result.add({std::string(to_text(change)), std::string(to_text(*operation)),
-					            static_cast<int>(rendered.records.size()), rendered.request.method,
-					            client->redact(rendered.request.url), Jsonb {headers + "}"},
-					            client->redact(rendered.request.body)});
-					made++;
-				}
+			if (!operation) {
+				records.erase(records.begin());
+				continue;
 			}
-			at += batch;
+			auto batch = next_batch(*client, *operation, records, run.options.batch_size);
+			Rendered rendered = client->render(*operation, batch, now);
+			if (rendered.records.empty())
+				continue;
+			std::string headers = "{";
+			for (auto &header : rendered.request.headers) {
+				headers += headers.size() > 1 ? "," : "";
+				json_append_string(headers, header.name);
+				headers += ':';
+				json_append_string(headers, client->redact(header.value));
+			}
+			result.add({std::string(to_text(change)), std::string(to_text(*operation)),
+			            static_cast<int>(rendered.records.size()), rendered.request.method,
+			            client->redact(rendered.request.url), Jsonb {headers + "}"},
+			            client->redact(rendered.request.plain_body())});
+			made++;
 		}
 		return Datum(0);
 	});

@@ -121,6 +121,14 @@ void delete_old_log_rows() {
 		});
 }
 
+void delete_old_budgets() {
+	(void)in_extension_transaction(false, [] {
+		return spi_execute("DELETE FROM courier_internal.destination_state WHERE budget <> '' AND GREATEST(free_at, "
+		                   "blocked_until) < pg_catalog.clock_timestamp() - interval '1 hour'")
+		    .processed();
+	});
+}
+
 void delete_old_runs() {
 	(void)in_extension_transaction(false, [] {
 		return spi_execute(
@@ -166,6 +174,7 @@ void keep_house() {
 	isolated("make the partitions of its logs", [] { ensure_partitions(); });
 	isolated("find old partitions of its logs", [] { drop_old_partitions(); });
 	isolated("delete old rows of its logs", [] { delete_old_log_rows(); });
+	isolated("delete old rate budgets", [] { delete_old_budgets(); });
 	isolated("delete old runs", [] { delete_old_runs(); });
 }
 

@@ -108,6 +108,18 @@ http::MultiSettings multi_settings(const RunDefinition &run) {
 	return out;
 }
 
+// The sync's own rate_limit, or what the destination's type says.
+std::optional<double> rate_of(const RunDefinition &run, const OperationMap &operations, const Client &client) {
+	if (run.options.requests_per_second)
+		return run.options.requests_per_second;
+	std::optional<double> rate;
+	for (auto &operation : {operations.added, operations.changed, operations.removed})
+		if (operation)
+			if (auto its = client.limits(*operation).rate; its && (!rate || *its < *rate))
+				rate = its;
+	return rate;
+}
+
 void wait_for_something(const http::Multi &multi, milliseconds longest) {
 	int events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
 	call_postgres([&] {
@@ -126,7 +138,7 @@ void wait_for_something(const http::Multi &multi, milliseconds longest) {
 SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
                         const Comparison &planned) {
 	http::Multi multi(multi_settings(run));
-	TableRateGate gate(run.destination_id, run.options.requests_per_second);
+	TableRateGate gate(run.destination_id, rate_of(run, operations, client));
 	Delivery delivery(delivery_options(run), operations, client, multi, gate, uniform);
 	Settlement settlement(run);
 	UnderwayRecords underway;

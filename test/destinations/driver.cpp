@@ -76,8 +76,8 @@ private:
 
 class OpenGate : public RateGate {
 public:
-	std::chrono::milliseconds acquire(std::chrono::steady_clock::time_point) override { return 0ms; }
-	void throttled(std::chrono::milliseconds) override {}
+	std::chrono::milliseconds acquire(std::chrono::steady_clock::time_point, const Budget &) override { return 0ms; }
+	void throttled(std::chrono::milliseconds, const std::string &) override {}
 };
 
 std::string path_of(const std::string &url) {

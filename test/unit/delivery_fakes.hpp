@@ -52,17 +52,30 @@ public:
 
 class Gate : public RateGate {
 public:
-	Milliseconds acquire(std::chrono::steady_clock::time_point) override {
+	Milliseconds acquire(std::chrono::steady_clock::time_point now, const Budget &budget) override {
+		if (!budget.key.empty()) { // one request in a while
+			auto &free = free_at[budget.key];
+			if (!budget.rate || free <= now) {
+				free = now + Milliseconds(budget.rate ? static_cast<int>(1000 / *budget.rate) : 0);
+				return 0ms;
+			}
+			return std::chrono::ceil<Milliseconds>(free - now);
+		}
 		if (wait > 0ms)
 			return wait;
 		++granted;
 		return 0ms;
 	}
-	void throttled(Milliseconds how_long) override { told.push_back(how_long); }
+	void throttled(Milliseconds how_long, const std::string &budget) override {
+		told.push_back(how_long);
+		told_of.push_back(budget);
+	}
 
 	Milliseconds wait {0};
 	std::size_t granted = 0;
 	std::vector<Milliseconds> told;
+	std::vector<std::string> told_of;
+	std::map<std::string, std::chrono::steady_clock::time_point> free_at;
 };
 
 // Requests: the method is the operation, the body joins the records' fields, header Keys joins their keys and header
@@ -76,6 +89,9 @@ public:
 		return its == limits_of.end() ? common : its->second;
 	}
 	bool has(Operation) const override { return true; }
+	Placement placement(Operation operation, const Record &record) const override {
+		return place ? place(operation, record) : Placement {};
+	}
 
 	std::optional<Request> authorize(std::chrono::system_clock::time_point) override {
 		if (!wants_token)
@@ -193,6 +209,7 @@ public:
 
 	Limits common {.batch_records = 1, .batch_bytes = 1 << 20, .concurrency = 1, .atomic = false};
 	std::map<Operation, Limits> limits_of;
+	std::function<Placement(Operation, const Record &)> place; // with limits.grouped
 	bool idempotent = true, wants_token = false, refreshable = false, token_expires_at_once = false;
 	bool group_by_first_letter = false;
 	int inflate = 1, tokens = 0, forgotten = 0, renders = 0;

@@ -31,6 +31,9 @@ TEST(Auth, StaticKinds) {
 	EXPECT_EQ(sent(R"({"type":"bearer","prefix":"Token "})", {{"token", "t"}}), head + "Authorization: Token t" + tail);
 	EXPECT_EQ(sent(R"({"type":"basic","username":"u"})", {{"password", "p"}}),
 	          head + "Authorization: Basic dTpw" + tail);
+	EXPECT_EQ(sent(R"({"type":"basic","secret":"write_key","secret_is":"username"})", {{"write_key", "u"}}),
+	          head + "Authorization: Basic dTo=" + tail);
+	EXPECT_TRUE(has(error_of([] { sent(R"({"type":"basic"})", {{"password", "p"}}); }).message, "needs \"username\""));
 	EXPECT_EQ(sent(R"({"type":"header","name":"X-Key"})", {{"key", "k"}}), head + "X-Key: k" + tail);
 	EXPECT_EQ(sent(R"({"type":"query","name":"api key"})", {{"key", "a b"}}),
 	          "POST https://h/v1?api%20key=a%20b\nContent-Type: application/json\n" + tail.substr(1));

@@ -206,6 +206,12 @@ TEST(Definitions, TheSchemaSaysTheSame) {
 	          allowed(definition_error(R"({"response":{"records":{"ok":{"?":1}}}})")));
 	EXPECT_EQ(keys(defs["response"]["properties"]["wait"]["properties"]),
 	          allowed(definition_error(R"({"response":{"wait":{"?":1}}})")));
+	EXPECT_EQ(keys(defs["response"]["properties"]["learn"]["properties"]),
+	          allowed(definition_error(R"({"response":{"learn":{"?":1}}})")));
+	EXPECT_EQ(keys(defs["words"]["oneOf"][1]["properties"]),
+	          allowed(definition_error(R"({"response":{"code":{"?":1}}})")));
+	EXPECT_EQ(keys(defs["request"]["properties"]["query"]["additionalProperties"]["oneOf"][1]["properties"]),
+	          allowed(definition_error(R"({"requests":{"upsert":{"query":{"a":{"?":1}}}}})")));
 	EXPECT_EQ(keys(defs["idempotency"]["oneOf"][1]["properties"]),
 	          allowed(definition_error(R"({"idempotency":{"?":1}})")));
 	EXPECT_EQ(keys(defs["keys"]["additionalProperties"]["properties"]),

@@ -127,8 +127,9 @@ TEST(HttpRequests, ARecordThatCannotBeRenderedIsLeftOutAndNamed) {
 	ASSERT_EQ(out.unrendered, (std::vector<std::size_t> {1}));
 	EXPECT_EQ(out.why[0].code, "unknown_remote_id");
 	EXPECT_EQ(out.why[0].verdict, Verdict::rejected);
-	std::string key = http::sha256_hex("k1\nk3\n"); // of what goes out, as when it goes out again without the bad one
-	EXPECT_EQ(out.request.body, "{\"id\":\"r1\",\"k\":\"" + key + "\"}\n{\"id\":\"r3\",\"k\":\"" + key + "\"}\n");
+	// A line has the key of its record; the request has one of what goes out, as when it goes out again without the bad one.
+	EXPECT_EQ(out.request.body, "{\"id\":\"r1\",\"k\":\"k1\"}\n{\"id\":\"r3\",\"k\":\"k3\"}\n");
+	EXPECT_TRUE(has(show(out.request), "Idempotency-Key: " + http::sha256_hex("k1\nk3\n")));
 
 	wanted.sync_config = parsed(R"({"requests":{"upsert":{"method":"PUT","path":"/c/{{ id }}"}}})");
 	out = client(wanted)->render(Operation::upsert, std::vector {record(R"({"id":".."})")}, noon);
@@ -150,6 +151,13 @@ TEST(HttpRequests, Idempotency) {
 	          "POST https://h\nContent-Type: application/json\n\n{}");
 	wanted.sync_config = parsed(R"({"idempotency":{"honoured":true}})");
 	EXPECT_TRUE(client(wanted)->render(Operation::insert, std::vector {record("{}")}, noon).request.idempotent);
+	wanted.sync_config = parsed(R"({"idempotency":{"key":"{{ idempotency_key | uuid }}"},
+		"requests":{"insert":{"query":{"token":"{{ idempotency_key | sha256 }}"},"body":{"uuid":"{{ idempotency_key | uuid }}"}}}})");
+	EXPECT_EQ(golden(wanted, Operation::insert, {record("{}")}),
+	          "POST https://h?token=" + http::sha256_hex("idem-1") + "\nContent-Type: application/json\nX-Request-Id: 316de912-0c93-5f18-98e1-82b44d4c6d18\n\n"
+	          "{\"uuid\":\"316de912-0c93-5f18-98e1-82b44d4c6d18\"}");
+	wanted.sync_config = parsed(R"({"idempotency":{"key":"{{ id }}"}})");
+	EXPECT_TRUE(has(error_of([&] { client(wanted); }).message, "idempotency.key may not use {{ id }}"));
 	wanted.sync_config = parsed(R"({"requests":{"insert":{"idempotent":true}}})");
 	EXPECT_TRUE(client(wanted)->render(Operation::insert, std::vector {record("{}")}, noon).request.idempotent);
 }

@@ -175,3 +175,53 @@ TEST(Template, ARemovalFallsBackToTheLastAcceptedValues) {
 	removed.previous = R"({"email":"old@x"})";
 	EXPECT_EQ(text("/{{ email }}", Context::path, removed), "/old%40x");
 }
+
+TEST(Template, FunctionsThatGiveJson) {
+	Record r = record(R"({"n":"1.50","t":"2024-01-02T03:04:05.678+00:00","d":"1969-12-31T23:59:59.5Z","l":["a","b,c",3],"z":null,"i":7})");
+	EXPECT_EQ(json(R"({"n":"{{ n | number }}","s":"{{ i | string }}"})", r), R"({"n":1.50,"s":"7"})");
+	EXPECT_EQ(json(R"({"s":"{{ t | epoch }}","ms":"{{ t | epoch: ms }}","us":"{{ t | epoch: us }}","d":"{{ d | epoch }}"})", r),
+	          R"({"s":1704164645,"ms":1704164645678,"us":1704164645678000,"d":-1})");
+	EXPECT_EQ(text("{{ l | join: ', ' }}|{{ i | join: ',' }}|{{ l | join: '|}}' }}", Context::text, r), "a, b,c, 3|7|a|}}b,c|}}3");
+	EXPECT_EQ(text("{{ t | epoch: ms | base64 }}", Context::text, r), "MTcwNDE2NDY0NTY3OA==");
+	EXPECT_EQ(problem("{{ n | epoch }}", Context::text, r), "bad_value");
+	EXPECT_EQ(problem("{{ t | number }}", Context::text, r), "bad_value");
+	EXPECT_EQ(text("{{ z | number }}{{ z | epoch }}", Context::text, r), "");
+}
+
+TEST(Template, HashesAndUuids) {
+	Record r = record(R"({"e":"Ann@Example.com","u":"www.example.com"})");
+	EXPECT_EQ(text("{{ e | lower | md5 }}", Context::text, r), "257c57037d384ae37ea27a07e8a01665");
+	EXPECT_EQ(text("{{ u | uuid }}", Context::text, r), "b63cdfa4-3df9-568e-97ae-006c5b8fd652"); // uuid5(NAMESPACE_URL, ...)
+}
+
+TEST(Template, DefaultAndOptional) {
+	Record r = record(R"({"channel":null,"id":7})");
+	EXPECT_EQ(json(R"({"a":"{{ channel | default: config.region }}","b":"{{ gone | default: 'x|y' }}","c":"{{ gone | default: 5 }}","d":"{{ gone | default: id }}","e":"{{ gone | default: config.nothing }}","f":"{{ channel | optional }}","g":["{{ channel | optional }}",1]})", r),
+	          R"({"a":"eu","b":"x|y","c":5,"d":7,"g":[1]})");
+	EXPECT_EQ(text("{{ channel | upper | default: config.region | upper }}", Context::text, r), "EU");
+	// Neither needs the field to be mapped; what can be nothing but a mistake still is one.
+	Scope mapped = scope({{"id"}});
+	auto made = JsonTemplate(nlohmann::ordered_json::parse(R"({"a":"{{ email | optional }}","b":"{{ email | default: 'none' }}"})"), mapped);
+	std::string out;
+	made.append(out, {.record = &r});
+	EXPECT_EQ(out, R"({"b":"none"})");
+	EXPECT_EQ(error_of([&] { TextTemplate("{{ config.chanel | default: 'x' }}", mapped, Context::text); }).sqlstate, "42703");
+	EXPECT_TRUE(has(error_of([&] { TextTemplate("{{ id | default }}", mapped, Context::text); }).message, "default in {{ id | ... }} needs a value"));
+	EXPECT_TRUE(has(error_of([&] { TextTemplate("{{ id | epoch: days }}", mapped, Context::text); }).message, "s, ms or us"));
+	EXPECT_TRUE(has(error_of([&] { TextTemplate("{{ id | lower: x }}", mapped, Context::text); }).message, "takes nothing after it"));
+}
+
+TEST(Template, NamesOfMembers) {
+	EXPECT_EQ(json(R"({"{{ config.region }}_id":"{{ e }}","{{ object }}":{"x":1}})"), R"({"eu_id":"","people":{"x":1}})");
+	EXPECT_EQ(json(R"({"a\"{{ config.count }}":1})"), R"({"a\"3":1})");
+	EXPECT_THROW(json(R"({"{{ gone }}":1})"), Unrenderable);
+}
+
+TEST(Template, TheFieldToMatchOn) {
+	Scope matching = scope({{"id", "email"}});
+	matching.match = {{"email"}};
+	EXPECT_EQ(TextTemplate("{{ match_field }}={{ match_value }} {{ match_fields }}", matching, Context::text).render({.record = &one}),
+	          R"(email=Ann <a@b.c> ["email"])");
+	matching.match = {{"id", "email"}};
+	EXPECT_TRUE(has(error_of([&] { TextTemplate("{{ match_value }}", matching, Context::text); }).message, "matches on id, email"));
+}

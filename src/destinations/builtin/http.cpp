@@ -71,7 +71,7 @@ void apply_sync_config(Definition &definition, const std::string &sync, const nl
 		if (reader.has("response"))
 			definition.response = read_response(reader.at("response"));
 		if (reader.has("limits"))
-			definition.limits = read_limits(reader.at("limits"));
+			definition.limits = merged_limits(definition.limits, read_limits(reader.at("limits"), true));
 	}
 	if (reader.has("idempotency"))
 		definition.idempotency = read_idempotency(reader.at("idempotency"), definition.idempotency);
