@@ -325,7 +325,8 @@ std::vector<RecordVerdict> DeclarativeClient::classify(Operation operation, cons
                                                        std::span<const Record> batch, const Answer &answer) const {
 	const RequestTemplate *changing = changes_objects_ ? find(Operation::upsert, Change::changed) : nullptr;
 	return map_answer(response_, answer, batch, rendered.records, [&](const Record &record) {
-		return Asked {operation, record.change, changing && changing != find(operation, record.change)};
+		return Asked {operation, record.change, changing && changing != find(operation, record.change),
+		              rendered.records.size() > 1};
 	});
 }
 

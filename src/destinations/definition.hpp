@@ -33,6 +33,7 @@ struct RequestSpec {
 	std::optional<nlohmann::ordered_json> each; // what {{ records }} holds of a record
 	std::optional<std::string> each_key;        // and under which name: an object in place of an array
 	std::vector<std::string> exclude;           // what {{ rest }} leaves out, besides what the request names itself
+	std::vector<std::vector<std::string>> require; // of each list one name has a value, or the record is not sent
 	std::optional<std::string> group_by;        // a batch holds records of one such text
 	bool dotted = false;                        // form: a.b.1=c
 	bool csv_header = true;

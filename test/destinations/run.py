@@ -292,7 +292,7 @@ for case in cases:
     for name, check in getattr(case["code"], "checks", []):
         problem = None
         try:
-            check({"play": lambda entry, case=case: play([play_of(case, entry)])[0], "node": NODE})
+            check({"play": lambda entry, case=case: play([play_of(case, entry)])[0], "driver": play, "node": node})
         except Exception:
             problem = traceback.format_exc(limit=-3)
         report(f"{case['name']}: {name}", problem)

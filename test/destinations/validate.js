@@ -3,7 +3,8 @@
 // "requests": {id: [problem]}}.
 //
 // A spec of a request is one of
-//   {"openapi": FILE}                                 an OpenAPI 3 document: path, parameters, body, authentication
+//   {"openapi": FILE}                                 an OpenAPI 3 document: path, parameters, body, authentication;
+//                                                     with "bodies": {TYPE: FILE#/...}, bodies of that content type by a schema
 //   {"on": "POST /v0/*/*", "schema": FILE#/$defs/x}   a JSON schema for the body of such requests
 //   {"on": "DELETE /v0/*/*", "unpublished": WHY}      nothing is published for these
 // The first that knows the request judges it. FILE is relative to `specs`, or with ./ to this folder.
@@ -83,7 +84,7 @@ class OpenApi {
 			}
 		return null;
 	}
-	judge(request) {
+	judge(request, bodies = {}) {
 		const url = new URL(request.url), found = this.find(request.method, url.pathname);
 		if (!found) return null;
 		const problems = [], { operation, item, route, values } = found;
@@ -106,7 +107,10 @@ class OpenApi {
 			if (!check(value)) problems.push(...say(check.errors, where));
 		}
 		const expected = this.follow(operation.requestBody), body = bodyOf(request);
-		if (expected?.content && body.empty) { if (expected.required) problems.push('body is required'); }
+		if (expected?.content && bodies[body.type]) {
+			const check = bySchema(bodies[body.type]);
+			if (!check(body.value)) problems.push(...say(check.errors, 'body'));
+		} else if (expected?.content && body.empty) { if (expected.required) problems.push('body is required'); }
 		else if (expected?.content) {
 			const types = Object.keys(expected.content), type = types.find((t) => t.toLowerCase() === body.type) || types.find((t) => t === '*/*');
 			if (!type) problems.push(`content type ${body.type} is not one of ${types.join(', ')}`);
@@ -146,7 +150,7 @@ function judge(request) {
 	for (const spec of request.specs) {
 		if (spec.openapi) {
 			if (!apis.has(spec.openapi)) apis.set(spec.openapi, new OpenApi(load(spec.openapi)));
-			const problems = apis.get(spec.openapi).judge(request);
+			const problems = apis.get(spec.openapi).judge(request, spec.bodies);
 			if (problems) return problems;
 		} else if (glob(spec.on).test(line)) {
 			if (spec.unpublished) return [];
