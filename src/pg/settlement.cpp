@@ -273,6 +273,14 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
 		counts.add(one.outcome, change, 1);
 	}
 	write_counts(counts, requests);
+	if (held_ == Held::by_job) {
+		std::int64_t planned[3] = {0, 0, 0};
+		for (auto &one : settled)
+			planned[index_of(underway.at(one.record.id).change)]++;
+		spi_execute("UPDATE courier_internal.run SET planned_added = planned_added + $2,"
+		            " planned_changed = planned_changed + $3, planned_removed = planned_removed + $4 WHERE run_id = $1",
+		            run_.run_id, planned[0], planned[1], planned[2]);
+	}
 }
 
 void Settlement::write_records(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
@@ -305,14 +313,6 @@ void Settlement::write_counts(const Counts &counts, std::uint64_t requests) {
 	            " aborted = aborted + $10, requests = $11 WHERE run_id = $1",
 	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped,
 	            unknown, aborted, static_cast<std::int64_t>(requests));
-	if (held_ == Held::by_job) {
-		std::int64_t planned[3] = {0, 0, 0};
-		for (auto &one : settled)
-			planned[index_of(underway.at(one.record.id).change)]++;
-		spi_execute("UPDATE courier_internal.run SET planned_added = planned_added + $2,"
-		            " planned_changed = planned_changed + $3, planned_removed = planned_removed + $4 WHERE run_id = $1",
-		            run_.run_id, planned[0], planned[1], planned[2]);
-	}
 }
 
 void Settlement::abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed) {
