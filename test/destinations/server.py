@@ -34,7 +34,7 @@ def perform(world, number, case, keep_request):
     t.sql(f"SELECT courier.create_model('{t.name}', relation => '{t.name}')",
           f"SELECT courier.create_destination('{t.name}', '{case['name']}', {literal(config)}, {literal(destination.get('secrets', {}))})",
           f"SELECT courier.create_sync('{t.name}', '{t.name}', '{t.name}', " + ", ".join(
-              f"{k} => {literal('{' + ','.join(v) + '}' if k == 'match_on' else v)}" for k, v in sync.items() if k != "destination") + ")")
+              f"{k} => {literal('{' + ','.join(v) + '}' if k == 'match_on' else v)}" for k, v in sync.items() if k not in ("destination", "base_url")) + ")")
     t.syncs.append(t.name)
     looked = 0
     for step in plan["steps"]:

@@ -5,7 +5,7 @@
 // A spec of a request is one of
 //   {"openapi": FILE}                                 an OpenAPI 3 document: path, parameters, body, authentication;
 //                                                     with "bodies": {TYPE: FILE#/...}, bodies of that content type by a schema
-//   {"on": "POST /v0/*/*", "schema": FILE#/$defs/x}   a JSON schema for the body of such requests
+//   {"on": "POST /v0/*/*", "schema": FILE#/$defs/x}   a JSON schema for the body of such requests, or several
 //   {"on": "DELETE /v0/*/*", "unpublished": WHY}      nothing is published for these
 // The first that knows the request judges it. FILE is relative to `specs`, or with ./ to this folder.
 'use strict';
@@ -154,8 +154,11 @@ function judge(request) {
 			if (problems) return problems;
 		} else if (glob(spec.on).test(line)) {
 			if (spec.unpublished) return [];
-			const check = bySchema(spec.schema);
-			return check(bodyOf(request).value) ? [] : say(check.errors, 'body');
+			const body = bodyOf(request).value;
+			return [].concat(spec.schema).flatMap((reference) => {
+				const check = bySchema(reference);
+				return check(body) ? [] : say(check.errors, 'body');
+			});
 		}
 	}
 	return [`no published operation ${line}`];
