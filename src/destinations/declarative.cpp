@@ -396,6 +396,15 @@ Request DeclarativeClient::test(std::chrono::system_clock::time_point now) {
 	return out.request;
 }
 
+// Some refuse credentials with status 200, and a rule says how.
+std::optional<Tested> DeclarativeClient::tested(const Answer &answer, std::chrono::system_clock::time_point) {
+	if (verdict_of(response_.rules, answer, json_valid(answer.body), {}) != Verdict::auth)
+		return std::nullopt;
+	Tested out;
+	out.problem = "the credentials are refused: " + clean_text(answer.body, 500);
+	return out;
+}
+
 std::string DeclarativeClient::redact(std::string text) const {
 	return redactor_.redact(std::move(text));
 }

@@ -38,6 +38,7 @@ public:
 	std::optional<std::chrono::milliseconds> wait(const Answer &answer,
 	                                              std::chrono::system_clock::time_point now) const override;
 	Request test(std::chrono::system_clock::time_point now) override;
+	std::optional<Tested> tested(const Answer &answer, std::chrono::system_clock::time_point now) override;
 	std::string redact(std::string text) const override;
 
 private:
