@@ -36,6 +36,7 @@ void adapt(Definition &definition, const ClientSettings &settings) {
 		if (says(settings.sync_config, "delete", "permanent")) {
 			auto &request = object.requests.at("delete");
 			request.method = "POST";
+			request.encoding = Encoding::none;
 			request.path += "/actions/delete-permanent";
 		}
 	}
