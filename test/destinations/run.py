@@ -26,11 +26,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "test", "e2e")]
 import http_text  # noqa: E402
+from published import SPECS, install_node_modules, judge, node  # noqa: E402
 
 BUILTIN = os.path.join(ROOT, "src", "destinations", "builtin")
-SPECS = os.environ.get("API_SPECS") or os.path.join(ROOT, "..", "shared", "api-specs")
-NODE = os.path.join(ROOT, ".test", "node")
-NPM = ["ajv@8.17.1", "ajv-formats@3.0.1", "standardwebhooks@1.1.1", "aws4@1.13.2"]
 PARTS = ("definition", "golden", "replay", "specification", "server")
 
 options = argparse.ArgumentParser()
@@ -168,27 +166,6 @@ def check_replay(case):
 
 # What is published
 
-def node(script, data):
-    done = subprocess.run(["node", os.path.join(HERE, script)], input=json.dumps(data), capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "NODE_MODULES_OF": NODE})
-    if done.returncode:
-        raise SystemExit(f"{script} failed: {done.stderr}")
-    return json.loads(done.stdout)
-
-
-def install_node_modules():
-    wanted = {p.rsplit("@", 1)[0]: p.rsplit("@", 1)[1] for p in NPM}
-    try:
-        if all(read_json(NODE, "node_modules", n, "package.json")["version"] == v for n, v in wanted.items()):
-            return
-    except OSError:
-        pass
-    os.makedirs(NODE, exist_ok=True)
-    done = subprocess.run(["npm", "install", "--prefix", NODE, "--no-save", "--no-audit", "--no-fund", "--loglevel=error", *NPM], capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        raise SystemExit(f"npm install failed: {done.stderr}")
-
-
 def twist(request, change):
     """The wrong twin: `change` may have method, path, query, headers, and body as a JSON merge patch or text."""
     request = json.loads(json.dumps(request))
@@ -223,11 +200,11 @@ def check_specification(cases):
     if not os.path.isdir(SPECS):
         print(f"# skipped: the published specifications are not there ({os.path.relpath(SPECS, ROOT)})")
         return
-    asked, names = [], {}
+    asked, names = [], []
 
     def ask(name, case, request, wrong):
-        names[str(len(asked))] = (name, wrong, request)
-        asked.append({"id": str(len(asked)), "specs": case["spec"], **{k: request[k] for k in ("method", "url", "headers", "body")}})
+        names.append((name, wrong, request))
+        asked.append({"specs": case["spec"], **{k: request[k] for k in ("method", "url", "headers", "body")}})
 
     for name, case, request in requests_seen:
         ask(name, case, request, None)
@@ -240,10 +217,8 @@ def check_specification(cases):
                 report(f"specification: {case['name']}: {entry['name']}", f"there is no golden case {entry['of']}")
                 continue
             ask(f"{case['name']}: {entry['name']}", case, twist(origin[entry.get("request", 0)], entry["change"]), entry["refused"])
-    judged = node("validate.js", {"specs": SPECS, "requests": asked})["requests"]
     bad = {}
-    for identifier, problems in judged.items():
-        name, wrong, request = names[identifier]
+    for (name, wrong, request), problems in zip(names, judge(asked)):
         if wrong is None:
             bad.setdefault(name, [])
             if problems:
