@@ -74,6 +74,10 @@ void check_sync(const Json &settings, const Definition &) {
 	const std::string sync = "sync \"" + settings.value("name", "") + "\"", identifier = text(config, "identifier", "external_id");
 	if (identifier == "user_alias" && text(config, "alias_label", "").empty())
 		throw Error("22023", "config of " + sync + " lacks \"alias_label\"", "An alias is a name and a label.");
+	// What tells records apart must be with every change, also where only what changed is sent.
+	auto match = settings.find("match_on");
+	if (settings.value("object", "") == "users" && match != settings.end() && *match != Json::array({identifier}))
+		throw Error("22023", sync + " must match on " + identifier, "It is the sync's identifier.", "match_on => '{" + identifier + "}'");
 	const bool deletes = settings.value("mode", "") == "mirror" || settings.value("on_removed", "") == "delete";
 	if (deletes && (identifier == "email" || identifier == "phone"))
 		throw Error("0A000", sync + ": Braze does not delete users by " + identifier, "It does by external_id, user_alias and braze_id.",
