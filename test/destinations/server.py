@@ -1,7 +1,7 @@
 """One sync of each destination with PostgreSQL: rows are added, changed and removed, a scripted receiver answers.
 
 "server": {"sync": NAME, "table": "id integer PRIMARY KEY, ...", "steps": [{"sql", "answers", "status", "outcomes", "requests"}]}
-"server" may also name the file of another test that does it. Each step runs its sql on table `t`, then the sync, whose answers come in order (the last one stays).
+"under" is a path before all others: the receiver keeps /_... for itself. "server" may also name the file of another test that does it. Each step runs its sql on table `t`, then the sync, whose answers come in order (the last one stays).
 """
 
 import os
@@ -31,7 +31,8 @@ def perform(world, number, case, keep_request):
     sync = case["syncs"][plan["sync"]]
     destination = {**case["destination"], **sync.get("destination", {})}
     base = urllib.parse.urlsplit(case["base_url"])
-    config = {**destination.get("config", {}), "base_url": receiver.url + base.path}
+    under = plan.get("under", "")
+    config = {**destination.get("config", {}), "base_url": receiver.url + under + base.path}
     t.table(columns=plan["table"])
     t.sql(f"SELECT courier.create_model('{t.name}', relation => '{t.name}')",
           f"SELECT courier.create_destination('{t.name}', '{case['name']}', {literal(config)}, {literal(destination.get('secrets', {}))})",
@@ -42,14 +43,18 @@ def perform(world, number, case, keep_request):
     for step in plan["steps"]:
         t.sql(step["sql"].replace("{t}", t.name))
         receiver.script("/", *[Answer(a.get("status", 200), a.get("body", ""), a.get("headers")) for a in step["answers"]])
-        run = t.run(step.get("status", "success"))
+        try:
+            run = t.run(step.get("status", "success"))
+        except AssertionError as e:
+            outcomes = t.rows(f"SELECT key, change, outcome, error_code, message FROM courier.changelog WHERE run_id = {t.last_run()['run_id']}")
+            raise AssertionError(f"{e}\n{outcomes}\n{[r.text for r in receiver.requests()[looked:]]}") from None
         outcomes = t.rows(f"SELECT key, change, outcome, error_code FROM courier.changelog WHERE run_id = {run['run_id']} ORDER BY change, key")
         equal({f"{o['change']} {o['key']}": " ".join(filter(None, (o["outcome"], o["error_code"]))) for o in outcomes}, step["outcomes"], "outcomes")
         seen = receiver.requests()[looked:]
         looked += len(seen)
-        equal([r.method + " " + r.target for r in seen], step["requests"], "requests")
+        equal([r.method + " " + r.target.removeprefix(under) for r in seen], step["requests"], "requests")
         for r in seen:
-            keep_request({"method": r.method, "url": case["base_url"].removesuffix(base.path) + r.target, "headers": [list(h) for h in r.headers], "body": r.text})
+            keep_request({"method": r.method, "url": case["base_url"].removesuffix(base.path) + r.target.removeprefix(under), "headers": [list(h) for h in r.headers], "body": r.text})
         for number, bodies in enumerate(step.get("bodies", [])):
             equal(seen[number].json, bodies, f"body of request {number + 1}")
     t.quiet()
