@@ -158,7 +158,7 @@ TEST(HttpRequests, ARecordWithoutAValueThatIsRequiredIsNotSent) {
 	EXPECT_EQ(out.why[0].code, "missing_value");
 	EXPECT_EQ(out.why[0].message, "the record has no value for user, visitor");
 	EXPECT_EQ(out.why[1].message, "the record has no value for event");
-	EXPECT_EQ(out.request.body, R"({"batch":[{"a":null,"e":"e","u":1},{"a":"v","e":"e"}]})");
+	EXPECT_EQ(out.request.body, R"({"batch":[{"e":"e","u":1},{"a":"v","e":"e"}]})");
 	wanted.sync_config["requests"]["upsert"]["require"] = parsed("[[]]");
 	EXPECT_TRUE(has(error_of([&] { client(wanted); }).message, "requests.upsert.require has an empty list of names"));
 }
