@@ -4,7 +4,8 @@ EXTENSION = pg_courier
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_courier.control)
 
 MODULE_big = pg_courier
-OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/destinations/builtin/*.cpp src/pg/*.cpp)))
+SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/destinations/builtin/*.cpp src/pg/*.cpp))
+OBJS = $(patsubst %.cpp,%.o,$(SOURCES) builtin_types.cpp)
 
 DATA_built = pg_courier--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
@@ -24,7 +25,7 @@ ifdef FAULT_POINTS
 PG_CXXFLAGS += -DCOURIER_FAULT_POINTS
 endif
 
-EXTRA_CLEAN = $(OBJS:.o=.d) pg_courier--$(EXTVERSION).sql
+EXTRA_CLEAN = $(OBJS:.o=.d) builtin_types.cpp pg_courier--$(EXTVERSION).sql
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -36,7 +37,12 @@ endif
 pg_courier--$(EXTVERSION).sql: $(INSTALL_SQL) pg_courier.control
 	cat $(INSTALL_SQL) > $@
 
-.PHONY: quickstart test
+# The definitions of the built-in destinations. Made anew each time, so that a file that was added or taken away is seen, and
+# put into place only if it is another one.
+builtin_types.cpp: always
+	@sh src/destinations/builtin/embed.sh > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: quickstart test always
 quickstart:
 	./quickstart.sh
 test:
