@@ -4,7 +4,8 @@ EXTENSION = pg_courier
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_courier.control)
 
 MODULE_big = pg_courier
-OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/destinations/builtin/*.cpp src/pg/*.cpp)))
+SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/destinations/*.cpp src/destinations/builtin/*.cpp src/pg/*.cpp))
+OBJS = $(patsubst %.cpp,%.o,$(SOURCES) builtin_types.cpp)
 
 # The upgrade from the release before: the step written by hand, then all that CREATE OR REPLACE can do (doc/operations.md, "Making a release").
 STEPS = $(wildcard sql/upgrade/*--$(EXTVERSION).sql)
@@ -26,7 +27,7 @@ ifdef FAULT_POINTS
 PG_CXXFLAGS += -DCOURIER_FAULT_POINTS
 endif
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(DATA_built)
+EXTRA_CLEAN = $(OBJS:.o=.d) builtin_types.cpp $(DATA_built)
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -46,7 +47,12 @@ $(UPGRADES): pg_courier--%: sql/upgrade/% sql/upgrade/replay $(INSTALL_SQL) pg_c
 	{ printf '%s\n' '\echo Use "ALTER EXTENSION pg_courier UPDATE" to load this file. \quit'; cat $<; perl sql/upgrade/replay $(INSTALL_SQL); } > $@.new
 	mv $@.new $@
 
-.PHONY: quickstart test sanitize fuzz
+# The definitions of the built-in destinations. Made anew each time, so that a file that was added or taken away is seen, and
+# put into place only if it is another one.
+builtin_types.cpp: always
+	@sh src/destinations/builtin/embed.sh > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: quickstart test sanitize fuzz always
 quickstart:
 	./quickstart.sh
 test:

@@ -5,7 +5,7 @@
 #include "core/error.hpp"
 #include "core/json_text.hpp"
 #include "core/retry.hpp"
-#include "destinations/http.hpp"
+#include "destinations/builtin/http.hpp"
 #include "destinations/record_parts.hpp"
 #include "destinations/registry.hpp"
 #include "http/sign.hpp"
@@ -24,23 +24,27 @@ constexpr Change all_changes[] = {Change::added, Change::changed, Change::remove
 
 } // namespace
 
+void apply_destination_config(Definition &definition, const std::string &destination,
+                              const nlohmann::ordered_json &config) {
+	Reader reader(config, "config of destination \"" + destination + "\"");
+	if (definition.takes_base_url && reader.has("base_url"))
+		definition.base_url = reader.at("base_url").text();
+	if (reader.has("idempotency"))
+		definition.idempotency = read_idempotency(reader.at("idempotency"), definition.idempotency);
+}
+
 Definition definition_of(const ClientSettings &settings) {
 	Definition definition;
-	if (auto builtin = builtin_definition(settings.type); settings.definition.is_null() && !builtin.is_null()) {
-		definition = read_definition(settings.type, builtin);
-	} else if (settings.definition.is_null()) {
-		definition = http_definition(settings.destination, nlohmann::ordered_json(settings.config));
+	nlohmann::ordered_json json = definition_or_builtin(settings.type, nlohmann::ordered_json(settings.definition));
+	nlohmann::ordered_json config(settings.config);
+	if (json.is_null()) {
+		definition = http_definition(settings.destination, config);
 	} else {
-		definition = read_definition(settings.type, nlohmann::ordered_json(settings.definition));
-		if (auto found = settings.config.find("idempotency");
-		    settings.config.is_object() && found != settings.config.end() && !found->is_null()) {
-			nlohmann::ordered_json own(*found);
-			definition.idempotency =
-			    read_idempotency(Reader(own, "config of destination \"" + settings.destination + "\"", "idempotency"),
-			                     definition.idempotency);
-		}
+		definition = read_definition(settings.type, json);
+		apply_destination_config(definition, settings.destination, config);
 	}
 	apply_sync_config(definition, settings.sync, nlohmann::ordered_json(settings.sync_config));
+	adapt_builtin(definition, settings);
 	return definition;
 }
 
@@ -350,7 +354,8 @@ std::vector<RecordVerdict> DeclarativeClient::classify(Operation operation, cons
 	const RequestTemplate *changing = changes_objects_ ? find(Operation::upsert, Change::changed) : nullptr;
 	const Response &response = batch.empty() ? response_ : response_to(operation, batch[0].change);
 	return map_answer(response, answer, batch, rendered.records, [&](const Record &record) {
-		return Asked {operation, record.change, changing && changing != find(operation, record.change)};
+		return Asked {operation, record.change, changing && changing != find(operation, record.change),
+		              rendered.records.size() > 1};
 	});
 }
 
@@ -389,6 +394,15 @@ Request DeclarativeClient::test(std::chrono::system_clock::time_point now) {
 	finish(out.request, "", now);
 	out.request.idempotent = out.request.method == "GET" || out.request.method == "HEAD";
 	return out.request;
+}
+
+// Some refuse credentials with status 200, and a rule says how.
+std::optional<Tested> DeclarativeClient::tested(const Answer &answer, std::chrono::system_clock::time_point) {
+	if (verdict_of(response_.rules, answer, json_valid(answer.body), {}) != Verdict::auth)
+		return std::nullopt;
+	Tested out;
+	out.problem = "the credentials are refused: " + clean_text(answer.body, 500);
+	return out;
 }
 
 std::string DeclarativeClient::redact(std::string text) const {

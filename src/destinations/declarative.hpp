@@ -38,6 +38,7 @@ public:
 	std::optional<std::chrono::milliseconds> wait(const Answer &answer,
 	                                              std::chrono::system_clock::time_point now) const override;
 	Request test(std::chrono::system_clock::time_point now) override;
+	std::optional<Tested> tested(const Answer &answer, std::chrono::system_clock::time_point now) override;
 	std::string redact(std::string text) const override;
 
 private:
@@ -66,6 +67,9 @@ private:
 	bool changes_objects_; // the mode has updates: a record that exists already can be retried as changed
 };
 
+// What a destination's own config puts in place of what its type's definition says: base_url, idempotency.
+void apply_destination_config(Definition &definition, const std::string &destination,
+                              const nlohmann::ordered_json &config);
 // Definition, object and scope put together for a destination or sync; also what validation compiles against.
 Definition definition_of(const ClientSettings &settings);
 Scope scope_of(const Definition &definition, const ClientSettings &settings);

@@ -173,6 +173,11 @@ Definition read_definition(const std::string &name, const nlohmann::ordered_json
 		definition.headers = read_headers(reader.at("headers"));
 	if (reader.has("config"))
 		definition.config = read_keys(reader.at("config"));
+	// A proxy, another region, a server for tests: whoever owns the destination may say where the API is.
+	definition.takes_base_url =
+	    definition.config
+	        .try_emplace("base_url", KeySpec {.description = "the address of the API, in place of " + definition.base_url})
+	        .second;
 	if (reader.has("sync_config"))
 		definition.sync_config = read_keys(reader.at("sync_config"));
 	for (auto &[key, spec] : definition.sync_config)

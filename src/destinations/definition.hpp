@@ -34,6 +34,7 @@ struct RequestSpec {
 	std::optional<nlohmann::ordered_json> each; // what {{ records }} holds of a record
 	std::optional<std::string> each_key;        // and under which name: an object in place of an array
 	std::vector<std::string> exclude;           // what {{ rest }} leaves out, besides what the request names itself
+	std::vector<std::vector<std::string>> require; // of each list one name has a value, or the record is not sent
 	std::optional<std::string> group_by;        // a batch holds records of one such text
 	bool dotted = false;                        // form: a.b.1=c
 	bool csv_header = true;
@@ -86,6 +87,7 @@ struct Definition {
 	bool posts_by_default = false; // http: an operation without a request is POSTed to base_url
 	std::string description, docs;
 	std::string base_url;
+	bool takes_base_url = false; // a destination's config.base_url stands in place of it
 	TextPairs headers;
 	AuthSpec auth;
 	Requests requests;

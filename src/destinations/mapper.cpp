@@ -47,7 +47,8 @@ private:
 	void index_records();
 	bool lists();
 	bool list(std::string_view at, const std::string &reason);
-	bool entry(std::string_view entry, RecordVerdict verdict);
+	bool entry(std::string_view entry, const Pointer &name_at, RecordVerdict verdict);
+	const Pointer &name_at() const { return mapper_.kind == MapperKind::by_id ? mapper_.id : mapper_.index; }
 	bool place(std::size_t position, RecordVerdict verdict);
 	bool in_order(const std::vector<std::string_view> &entries);
 
@@ -122,9 +123,9 @@ void Division::index_records() {
 	}
 }
 
-bool Division::entry(std::string_view entry, RecordVerdict verdict) {
+bool Division::entry(std::string_view entry, const Pointer &name_at, RecordVerdict verdict) {
 	bool by_id = mapper_.kind == MapperKind::by_id, placed = false;
-	auto name = is_plain(entry) ? std::optional(entry) : find_at(entry, by_id ? mapper_.id : mapper_.index);
+	auto name = is_plain(entry) ? std::optional(entry) : find_at(entry, name_at);
 	if (by_id && name) {
 		std::string id = json_plain(*name);
 		auto [from, to] = positions_.equal_range(mapper_.ignore_case ? lower_case(std::move(id)) : id);
@@ -146,7 +147,7 @@ bool Division::list(std::string_view at, const std::string &reason) {
 			verdict.code = clean_text(reason, 100);
 		if (is_plain(element) && !reason.empty())
 			verdict.message = verdict.code;
-		if (!entry(element, std::move(verdict)))
+		if (!entry(element, name_at(), std::move(verdict)))
 			return false;
 	}
 	return true;
@@ -169,8 +170,8 @@ bool Division::lists() {
 		}
 		if (json_kind(*at) != JsonKind::object)
 			return false;
-		if (find_at(*at, mapper_.kind == MapperKind::by_id ? mapper_.id : mapper_.index).has_value() && response_.xml) {
-			if (!entry(*at, judge(*at)))
+		if (find_at(*at, name_at()).has_value() && response_.xml) {
+			if (!entry(*at, name_at(), judge(*at)))
 				return false;
 			continue;
 		}
@@ -193,7 +194,7 @@ bool Division::lists() {
 		if (mapper_.has_remote_id)
 			if (auto found = find_at(element, mapper_.remote_id))
 				verdict.remote_id = clean_text(json_plain(*found), 1000);
-		entry(element, std::move(verdict));
+		entry(element, mapper_.ok_id.value_or(name_at()), std::move(verdict));
 	};
 	if (json_kind(*good) == JsonKind::object)
 		accept(*good);

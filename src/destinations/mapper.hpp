@@ -24,6 +24,7 @@ struct RecordMapper {
 	std::optional<Condition> ok; // which entries are accepted; none: every entry is a failure
 	std::vector<Rule> rules;     // what a failure means; none matches: rejected
 	Pointer index, id;
+	std::optional<Pointer> ok_id; // the identifier in an entry of ok_at, where it stands elsewhere than in a failure
 	std::vector<std::string> fields; // by_id: the record's fields that `id` may speak of
 	bool ignore_case = false;
 	std::int64_t base = 0;

@@ -82,6 +82,19 @@ std::string epoch(const std::string &text, const std::string &unit) {
 	return std::to_string(value);
 }
 
+// {"a": 1.50, "b": null} as {"a": "1.50", "b": ""}: for those that know nothing but text, and clear what is empty.
+std::string members_as_texts(std::string_view object) {
+	std::string out = "{";
+	for (auto &[name, value] : json_members(object)) {
+		if (out.size() > 1)
+			out += ',';
+		json_append_string(out, name);
+		out += ':';
+		out += json_string(json_plain(value));
+	}
+	return out + "}";
+}
+
 } // namespace
 
 const std::vector<PipeName> &pipe_names() {
@@ -102,6 +115,7 @@ const std::vector<PipeName> &pipe_names() {
 	    {"xml", Pipe::xml},
 	    {"epoch", Pipe::epoch, PipeArgument::unit},
 	    {"join", Pipe::join, PipeArgument::text},
+	    {"texts", Pipe::texts},
 	    {"prefix", Pipe::prefix, PipeArgument::text},
 	    {"suffix", Pipe::suffix, PipeArgument::text},
 	    {"line_measurement", Pipe::line_measurement},
@@ -137,6 +151,8 @@ PipeValue apply_pipe(Pipe pipe, const std::string &argument, PipeValue value) {
 		}
 		return {true, out};
 	}
+	if (pipe == Pipe::texts && !value.is_text && json_kind(value.text) == JsonKind::object)
+		return {false, members_as_texts(value.text)};
 	std::string text = plain(value);
 	switch (pipe) {
 	case Pipe::number: {
@@ -197,6 +213,7 @@ PipeValue apply_pipe(Pipe pipe, const std::string &argument, PipeValue value) {
 	case Pipe::text:
 	case Pipe::json_text:
 	case Pipe::join:
+	case Pipe::texts:
 	case Pipe::fallback:
 	case Pipe::optional:
 		break;

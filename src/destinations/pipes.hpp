@@ -26,6 +26,7 @@ enum class Pipe {
 	xml,
 	epoch,
 	join,
+	texts,
 	prefix,
 	suffix,
 	line_measurement,

@@ -3,35 +3,58 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "destinations/builtin/builtin.hpp"
 #include "destinations/declarative.hpp"
-#include "destinations/http.hpp"
 
 namespace courier {
 
-// Each stands in a file of its own below builtin/.
-BuiltinType custom_type();
-BuiltinType salesforce_type();
-BuiltinType zendesk_type();
+namespace {
 
-std::vector<BuiltinType> builtin_types() {
-	return {custom_type(), {"http", http_description}, salesforce_type(), zendesk_type()};
+std::optional<builtin::BuiltinType> find_builtin(std::string_view name) {
+	for (auto &type : builtin::all())
+		if (type.name == name)
+			return type;
+	return std::nullopt;
 }
 
-nlohmann::ordered_json builtin_definition(std::string_view name) {
-	for (auto &type : builtin_types())
-		if (type.name == name && type.definition)
-			return type.definition();
-	return nullptr;
+} // namespace
+
+std::vector<std::string> builtin_names() {
+	std::vector<std::string> names;
+	for (auto &type : builtin::all())
+		names.emplace_back(type.name);
+	return names;
 }
 
 bool is_builtin(std::string_view name) {
-	auto types = builtin_types();
-	return std::any_of(types.begin(), types.end(), [&](auto &type) { return type.name == name; });
+	return find_builtin(name).has_value();
+}
+
+nlohmann::ordered_json definition_or_builtin(const std::string &name, const nlohmann::ordered_json &definition) {
+	if (!definition.is_null())
+		return definition;
+	auto type = find_builtin(name);
+	if (!type)
+		throw Error("42704", "destination type \"" + name + "\" does not exist",
+		            "There is: " + join(builtin_names()) + ".",
+		            "SELECT * FROM courier.destination_types. Type \"http\" serves any HTTP API, and "
+		            "courier.create_destination_type makes new types.");
+	return type->definition.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(type->definition);
+}
+
+void adapt_builtin(Definition &definition, const ClientSettings &settings) {
+	if (!settings.definition.is_null())
+		return;
+	if (auto type = find_builtin(settings.type); type && type->adapt)
+		type->adapt(definition, settings);
+}
+
+void check_builtin_sync(const std::string &name, const nlohmann::ordered_json &settings, const Definition &definition) {
+	if (auto type = find_builtin(name); type && type->check_sync)
+		type->check_sync(settings, definition);
 }
 
 std::unique_ptr<Client> make_client(const ClientSettings &settings) {
-	if (settings.definition.is_null() && !is_builtin(settings.type))
-		throw Error("42704", "destination type \"" + settings.type + "\" does not exist");
 	Definition definition = definition_of(settings);
 	for (auto &[name, spec] : definition.secrets)
 		if (spec.required && !settings.secrets.contains(name))
@@ -39,9 +62,8 @@ std::unique_ptr<Client> make_client(const ClientSettings &settings) {
 			            "SELECT courier.alter_destination('" + settings.destination + "', secrets => '{\"" + name +
 			                "\": {\"file\": \"...\"}}')");
 	if (settings.definition.is_null())
-		for (auto &type : builtin_types())
-			if (type.name == settings.type && type.make)
-				return type.make(settings);
+		if (auto type = find_builtin(settings.type); type->make_client)
+			return type->make_client(std::move(definition), settings);
 	return std::make_unique<DeclarativeClient>(std::move(definition), settings);
 }
 
@@ -54,13 +76,6 @@ http::TlsSettings tls_settings(const ClientSettings &settings) {
 	if (auto key = settings.secrets.find("client_key"); key != settings.secrets.end())
 		tls.client_key_pem = key->second;
 	return tls;
-}
-
-std::string type_description(const std::string &name) {
-	for (auto &type : builtin_types())
-		if (type.name == name)
-			return (type.definition ? type.definition() : type.describe()).value("description", "");
-	return {};
 }
 
 namespace {
@@ -109,13 +124,11 @@ nlohmann::ordered_json describe_limits(const LimitSpec &limits) {
 
 } // namespace
 
-nlohmann::ordered_json describe_type(const std::string &name, const nlohmann::ordered_json &json) {
-	if (json.is_null()) {
-		for (auto &type : builtin_types())
-			if (type.name == name)
-				return type.definition ? describe_type(name, type.definition()) : type.describe();
-		throw Error("42704", "destination type \"" + name + "\" does not exist");
-	}
+nlohmann::ordered_json describe_type(const std::string &name, const nlohmann::ordered_json &given) {
+	auto json = definition_or_builtin(name, given);
+	if (given.is_null())
+		if (auto type = find_builtin(name); type->describe)
+			return type->describe();
 	Definition definition = read_definition(name, json);
 	nlohmann::ordered_json out = {{"description", definition.description},
 	                              {"sync_types", definition.sync_types},

@@ -15,21 +15,15 @@
 
 namespace courier {
 
-struct BuiltinType {
-	std::string_view name;
-	nlohmann::ordered_json (*describe)();
-	// Of a type whose client is a conversation: its definition, whose requests only say which operations there are, and
-	// the client. Null: the client is made from the destination's config (http).
-	nlohmann::ordered_json (*definition)() = nullptr;
-	std::unique_ptr<Client> (*make)(const ClientSettings &) = nullptr;
-	// What more has to hold for a sync: the settings of check_sync(), with mode, sync_type and object filled in. Throws Error.
-	void (*check_sync)(const nlohmann::ordered_json &settings, const Definition &) = nullptr;
-};
-
-std::vector<BuiltinType> builtin_types();
+std::vector<std::string> builtin_names();
 bool is_builtin(std::string_view name);
-// The definition of a built-in type that has one, else null.
-nlohmann::ordered_json builtin_definition(std::string_view name);
+
+// The definition of a type: the given one, which a user made, or where it is null that of the built-in type. Null for `http`,
+// which has none. Throws Error 42704 where there is no such type.
+nlohmann::ordered_json definition_or_builtin(const std::string &type, const nlohmann::ordered_json &definition);
+// See BuiltinType::adapt and BuiltinType::check_sync. Both do nothing for a type that is not built in.
+void adapt_builtin(Definition &definition, const ClientSettings &settings);
+void check_builtin_sync(const std::string &type, const nlohmann::ordered_json &settings, const Definition &definition);
 
 // Throws Error where the settings cannot make a client (a secret that is missing, a base_url that is none).
 std::unique_ptr<Client> make_client(const ClientSettings &settings);
@@ -37,12 +31,11 @@ std::unique_ptr<Client> make_client(const ClientSettings &settings);
 // The destination's config.tls and secret client_key.
 http::TlsSettings tls_settings(const ClientSettings &settings);
 
-std::string type_description(const std::string &name); // one line; of a built-in type
 // What courier.destination_types shows: description, sync_types, modes, operations, objects, limits, config, sync_config,
 // secrets, docs.
 nlohmann::ordered_json describe_type(const std::string &name, const nlohmann::ordered_json &definition);
 
-// The sync's options over those of the definition.
+// The sync's options over those of the definition (that of a built-in type is given).
 nlohmann::json merged_options(const nlohmann::json &definition, const nlohmann::json &options);
 
 } // namespace courier

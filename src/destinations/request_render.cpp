@@ -1,5 +1,6 @@
 // Rendering a request: one body for a batch that it names, or a record after the other.
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "core/error.hpp"
@@ -16,6 +17,15 @@ void RequestTemplate::append_body_of_record(std::string &out, const RenderInput 
 		out += input.record->fields;
 	else
 		json_.append(out, input);
+}
+
+// For destinations that accept what they cannot use, and say nothing.
+void RequestTemplate::check_required(const RenderInput &input) const {
+	for (auto &required : require_)
+		if (std::all_of(required.any.begin(), required.any.end(), [&](auto &text) {
+			    return text.is_null(input) || text.render(input).empty();
+		    }))
+			throw Unrenderable {"missing_value", "the record has no value for " + required.names};
 }
 
 // The body of one record, or of a batch that it names as {{ records }}.
@@ -152,6 +162,7 @@ void RequestTemplate::render_batch(Rendered &out, RenderInput input, const Optio
 		std::string element, name;
 		bool good = attempt(
 		    [&] {
+			    check_required(input);
 			    if (each_)
 				    each_->append(element, input);
 			    else
@@ -212,6 +223,7 @@ void RequestTemplate::render_one_by_one(Rendered &out, RenderInput input, const 
 		const std::size_t body = request.body.size(), headers = request.headers.size();
 		bool good = attempt(
 		    [&] {
+			    check_required(input);
 			    if (first && !several)
 				    append_outside(request, input);
 			    if (encoding_ == Encoding::csv) {

@@ -63,6 +63,7 @@ RequestTemplate::RequestTemplate(const RequestSpec &spec, Scope scope)
 	}
 	compile_body(spec, scope);
 	compile_each(spec, scope);
+	compile_require(spec, scope);
 	check_batch(spec);
 
 	visit([&](const Placeholder &its) {
@@ -168,6 +169,25 @@ void RequestTemplate::compile_each(const RequestSpec &spec, Scope &scope) {
 		named = true;
 	}
 	uses_records_ = named;
+}
+
+// Names that are not mapped, or constants without a value, can never be what a record has.
+void RequestTemplate::compile_require(const RequestSpec &spec, Scope &scope) {
+	scope.where = spec.place + ".require";
+	for (auto &names : spec.require) {
+		Required required {.names = join(names), .any = {}};
+		for (auto &name : names) {
+			TextTemplate text("{{ " + name + " | optional }}", scope, Context::text);
+			if (!text.constant() || !text.is_null({}))
+				required.any.push_back(std::move(text));
+		}
+		if (required.any.empty() && scope.fields)
+			throw Error("42703",
+			            scope.where + ": " + (names.size() == 1 ? "" : "one of ") + required.names + " must have a value",
+			            "Mapped fields: " + join(*scope.fields) + ".",
+			            "Map it, or give it in config where it is a key of config.");
+		require_.push_back(std::move(required));
+	}
 }
 
 // What speaks of one record must be the same for a whole batch, or there is no batch.

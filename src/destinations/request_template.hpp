@@ -56,10 +56,12 @@ private:
 	};
 
 	void compile_body(const RequestSpec &spec, Scope &scope);
+	void compile_require(const RequestSpec &spec, Scope &scope);
 	void compile_each(const RequestSpec &spec, Scope &scope);
 	void check_batch(const RequestSpec &spec);
 	void visit(const PlaceholderVisitor &visitor) const;
 
+	void check_required(const RenderInput &input) const;
 	void append_body(std::string &out, const RenderInput &input) const;
 	void append_body_of_record(std::string &out, const RenderInput &input) const;
 	void append_outside(Request &request, RenderInput input) const;
@@ -77,6 +79,11 @@ private:
 	std::optional<JsonTemplate> each_;
 	bool each_is_value_ = false; // a scalar: nothing is no element
 	std::optional<TextTemplate> each_key_, group_by_;
+	struct Required {
+		std::string names;
+		std::vector<TextTemplate> any;
+	};
+	std::vector<Required> require_;
 	std::vector<std::vector<std::string>> rest_lacks_;
 	bool idempotent_ = false, gzip_ = false, dotted_ = false, csv_header_ = true;
 	std::optional<double> rate_;

@@ -67,6 +67,12 @@ void read_batch(const Reader &reader, RequestSpec &spec) {
 		spec.each_key = reader.at("each_key").text();
 	if (reader.has("exclude"))
 		spec.exclude = reader.at("exclude").texts();
+	if (reader.has("require"))
+		for (auto &name : reader.at("require").elements())
+			spec.require.push_back(name.json().is_array() ? name.texts() : std::vector {name.text()});
+	for (auto &names : spec.require)
+		if (names.empty())
+			reader.at("require").fail("has an empty list of names");
 	if (reader.has("group_by"))
 		spec.group_by = reader.at("group_by").text();
 	if (reader.has("rate"))
@@ -107,8 +113,8 @@ void read_encoding(const Reader &reader, RequestSpec &spec) {
 } // namespace
 
 RequestSpec read_request(const Reader &reader, bool from_sync) {
-	reader.only_keys({"method", "path", "query", "headers", "encoding", "body", "each", "each_key", "exclude", "group_by",
-	                  "nesting", "csv_header", "compress", "rate", "idempotent", "response"});
+	reader.only_keys({"method", "path", "query", "headers", "encoding", "body", "each", "each_key", "exclude", "require",
+	                  "group_by", "nesting", "csv_header", "compress", "rate", "idempotent", "response"});
 	RequestSpec spec;
 	spec.place = reader.place();
 	spec.from_sync = from_sync;

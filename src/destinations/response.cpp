@@ -23,11 +23,15 @@ void read_places(const Reader &reader, RecordMapper &mapper) {
 		mapper.at.push_back(read_pointer(reader, "at").value_or(Pointer {}));
 	}
 	mapper.ok_at = read_pointer(reader, "ok_at");
+	mapper.ok_id = read_pointer(reader, "ok_id");
+	if (mapper.ok_id && !mapper.ok_at)
+		reader.at("ok_id").fail("has no effect without ok_at");
 }
 
 RecordMapper read_mapper(const Reader &reader) {
 	reader.only_keys(
-	    {"mapper", "at", "ok_at", "ok", "rules", "index", "base", "id", "field", "ignore_case", "code", "message", "remote_id", "unlisted"});
+	    {"mapper", "at", "ok_at", "ok_id", "ok", "rules", "index", "base", "id", "field", "ignore_case", "code", "message",
+	     "remote_id", "unlisted"});
 	static constexpr std::pair<std::string_view, MapperKind> kinds[] = {
 	    {"whole", MapperKind::whole},       {"by_order", MapperKind::by_order},   {"by_id", MapperKind::by_id},
 	    {"by_index", MapperKind::by_index}, {"index_map", MapperKind::index_map}, {"lines", MapperKind::lines},

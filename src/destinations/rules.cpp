@@ -229,8 +229,9 @@ Verdict default_verdict(const Answer &answer, const Asked &asked) {
 	int status = answer.status;
 	if (status >= 200 && status <= 299)
 		return Verdict::accepted;
+	// Of several records one is not there, or none: which, is found out one by one.
 	if ((status == 404 || status == 410) && takes_away(asked.operation))
-		return Verdict::accepted;
+		return asked.several ? Verdict::split : Verdict::accepted;
 	if (status == 404 && (asked.operation == Operation::update ||
 	                      (asked.change == Change::changed && asked.operation == Operation::upsert)))
 		return Verdict::missing;

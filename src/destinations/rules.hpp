@@ -55,6 +55,7 @@ struct Asked {
 	Operation operation = Operation::upsert;
 	Change change = Change::added;
 	bool can_change = false; // `changed` goes by another request than this one
+	bool several = false;    // the request carries more than one record
 };
 
 Verdict default_verdict(const Answer &answer, const Asked &asked);

@@ -5,7 +5,7 @@
 #include "core/error.hpp"
 #include "core/options.hpp"
 #include "destinations/declarative.hpp"
-#include "destinations/http.hpp"
+#include "destinations/builtin/http.hpp"
 #include "destinations/registry.hpp"
 #include "http/url.hpp"
 
@@ -22,17 +22,6 @@ bool contains(const Names &names, const std::string &name) {
 
 bool contains_value(const std::vector<nlohmann::json> &values, const Json &value) {
 	return std::find(values.begin(), values.end(), nlohmann::json(value)) != values.end();
-}
-
-void check_type(const std::string &type, const Json &definition) {
-	if (!definition.is_null() || is_builtin(type))
-		return;
-	std::string types;
-	for (auto &builtin : builtin_types())
-		(types += types.empty() ? "" : ", ") += builtin.name;
-	throw Error("42704", "destination type \"" + type + "\" does not exist", "There is: " + types + ".",
-	            "SELECT * FROM courier.destination_types. Type \"http\" serves any HTTP API, and "
-	            "courier.create_destination_type makes new types.");
 }
 
 void check_keys(const Reader &reader, const std::map<std::string, KeySpec> &keys, Names always) {
@@ -209,25 +198,25 @@ void check_destination_type(const std::string &name, const Json &definition) {
 	read_definition(name, definition);
 }
 
-void check_destination(const std::string &name, const std::string &type, const Json &definition_json,
-                       const Json &config, const Names &secret_names) {
-	check_type(type, definition_json);
+void check_destination(const std::string &name, const std::string &type, const Json &given, const Json &config,
+                       const Names &secret_names) {
+	Json definition_json = definition_or_builtin(type, given);
 	Reader reader(config, "config of destination \"" + name + "\"");
 	reader.expect_object();
 	ClientSettings settings;
 	settings.type = type;
 	settings.destination = name;
-	settings.definition = nlohmann::json(definition_json);
+	settings.definition = nlohmann::json(given);
 	settings.config = nlohmann::json(config);
 	Definition definition;
-	const Json described = definition_json.is_null() ? builtin_definition(type) : definition_json;
-	if (described.is_null()) {
+	if (definition_json.is_null()) {
 		definition = http_definition(name, config);
 	} else {
-		definition = read_definition(type, described);
+		definition = read_definition(type, definition_json);
 		check_keys(reader, definition.config, {"tls", "idempotency"});
-		if (reader.has("idempotency"))
-			read_idempotency(reader.at("idempotency"), definition.idempotency);
+		apply_destination_config(definition, name, config);
+		if (given.is_null())
+			adapt_builtin(definition, settings);
 	}
 	check_tls(reader, secret_names);
 	check_secrets(name, definition, secret_names);
@@ -243,7 +232,7 @@ void check_destination(const std::string &name, const std::string &type, const J
 		scope.where = reader.place() + ": headers." + key;
 		TextTemplate(text, scope, Context::header);
 	}
-	if (described.is_null())
+	if (definition_json.is_null())
 		for (auto &[key, spec] : definition.requests)
 			RequestTemplate(spec, scope);
 	if (definition.test)
@@ -254,16 +243,19 @@ void check_destination(const std::string &name, const std::string &type, const J
 
 Json check_sync(Json settings) {
 	std::string sync = text(settings, "name"), type = text(settings, "type");
-	Json definition_json = settings.contains("definition") ? settings["definition"] : Json();
-	check_type(type, definition_json);
+	Json given = settings.contains("definition") ? settings["definition"] : Json();
+	Json definition_json = definition_or_builtin(type, given);
 	ClientSettings client;
 	client.type = type;
 	client.destination = text(settings, "destination");
-	client.definition = nlohmann::json(definition_json);
+	client.definition = nlohmann::json(given);
 	client.config = nlohmann::json(object_or_empty(settings, "destination_config"));
 	client.sync = sync;
 	Json config = object_or_empty(settings, "config");
 	client.sync_config = nlohmann::json(config);
+	client.object = text(settings, "object");
+	client.sync_type = text(settings, "sync_type");
+	client.mode = text(settings, "mode");
 	Definition definition = definition_of(client);
 	if (!definition.posts_by_default)
 		check_keys(Reader(config, "config of sync \"" + sync + "\""), definition.sync_config,
@@ -312,11 +304,9 @@ Json check_sync(Json settings) {
 	if (object)
 		check_limits(object->limits, scope, "sync \"" + sync + "\": objects." + object->name + ".");
 	check_idempotency(definition.idempotency, scope, "sync \"" + sync + "\": ");
-	parse_options(merged_options(client.definition, nlohmann::json(object_or_empty(settings, "options"))));
-	if (definition_json.is_null())
-		for (auto &builtin : builtin_types())
-			if (builtin.name == type && builtin.check_sync)
-				builtin.check_sync(settings, definition);
+	parse_options(merged_options(nlohmann::json(definition_json), nlohmann::json(object_or_empty(settings, "options"))));
+	if (given.is_null())
+		check_builtin_sync(type, settings, definition);
 	return settings;
 }
 

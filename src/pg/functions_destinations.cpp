@@ -43,8 +43,8 @@ Datum jsonb_result(const Json &value) {
 COURIER_FUNCTION(courier_builtin_destination_types) {
 	return enter_cpp([&] {
 		ResultSet rows(fcinfo);
-		for (auto &type : builtin_types())
-			rows.add({Param(type.name), Param(Jsonb {describe_type(std::string(type.name), nullptr).dump()})});
+		for (auto &name : builtin_names())
+			rows.add({Param(name), Param(Jsonb {describe_type(name, nullptr).dump()})});
 		return (Datum)0;
 	});
 }

@@ -169,10 +169,10 @@ RunDefinition read_definition(const std::string &text) {
 	auto &destination = all.at("destination");
 	out.destination_id = destination.at("destination_id");
 	out.secret_references = json(destination.at("secrets"));
-	json definition = json(destination.at("definition"));
-	out.options = parse_options(merged_options(definition, json(sync.at("options"))));
 	out.client.type = destination.at("type");
-	out.client.definition = definition;
+	out.client.definition = json(destination.at("definition"));
+	json definition = definition_or_builtin(out.client.type, destination.at("definition"));
+	out.options = parse_options(merged_options(definition, json(sync.at("options"))));
 	out.client.destination = destination.at("name");
 	out.client.config = json(destination.at("config"));
 	out.client.sync = out.sync;

@@ -232,7 +232,8 @@ std::unique_ptr<Client> open_client(RunDefinition &run, OperationMap &operations
 	plan.clear_removals = operations.removed == Operation::clear;
 	// A request that names the previous identifier can rename; without one, a changed identifier is another record. A message
 	// about a changed record is one message.
-	std::string requests = run.client.sync_config.dump() + run.client.definition.dump();
+	std::string requests = run.client.sync_config.dump() +
+	                       definition_or_builtin(run.client.type, run.client.definition).dump();
 	plan.rename_by_removal = plan.keep_match() && plan.send_removals && plan.compare_changes &&
 	                         run.sync_type != "notifications" && requests.find("previous.") == std::string::npos &&
 	                         !names_remote_id(*client, operations.changed, Change::changed);

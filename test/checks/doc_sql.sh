@@ -29,9 +29,10 @@ until [[ -s $work/receiver.port ]]; do
 done
 
 status=0 blocks=0 left_out=0
-for page in README.md doc/*.md; do
+for page in README.md doc/*.md doc/destinations/*.md; do
 	case $page in doc/troubleshooting.md | doc/reference.md) continue ;; esac
 	database=courier_doc_$(basename "$page" .md | tr 'A-Z-' 'a-z_')
+	[[ $page != doc/destinations/* ]] || database=${database/doc_/doc_to_}
 	# A block is \echo'ed, so that an error is found on the page.
 	awk -v page="$page" -v skipped="$work/skipped" '
 		/^```sql$/ { inside = 1; first = 1; line = NR; next }

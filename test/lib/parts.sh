@@ -48,9 +48,19 @@ build_for_test() {
 	say "built in $((SECONDS - begin)) s"
 }
 
-run_unit() {
+# cmake_build TARGETS...
+cmake_build() {
 	cmake -S . -B .test/cmake -DCMAKE_BUILD_TYPE=Debug >.test/cmake.log 2>&1 || { cat .test/cmake.log; return 1; }
-	cmake --build .test/cmake -j "$(nproc)" >.test/cmake.log 2>&1 || { tail -n 60 .test/cmake.log; return 1; }
+	cmake --build .test/cmake -j "$(nproc)" --target "$@" >.test/cmake.log 2>&1 || { tail -n 60 .test/cmake.log; return 1; }
+}
+
+run_destinations() {
+	cmake_build courier_destination
+	python3 test/destinations/run.py
+}
+
+run_unit() {
+	cmake_build all
 	local status=0
 	.test/cmake/courier_unit | sed -E 's/^\[       OK \]/ok/; s/^\[  FAILED  \] ([^ ]+ \()/not ok \1/' || status=1
 	(cd .test/cmake && ctest --output-on-failure -E '^unit$') || status=1

@@ -8,7 +8,7 @@ set(destinations_may_not "pg/|curl/|(${postgres})(\\.h)?[\">]")
 
 set(wrong "")
 foreach(layer core http destinations)
-	file(GLOB files ${ROOT}/src/${layer}/*.cpp ${ROOT}/src/${layer}/*.hpp ${ROOT}/src/${layer}/*.h ${ROOT}/src/${layer}/builtin/*.cpp ${ROOT}/src/${layer}/builtin/*.hpp)
+	file(GLOB_RECURSE files ${ROOT}/src/${layer}/*.cpp ${ROOT}/src/${layer}/*.hpp ${ROOT}/src/${layer}/*.h)
 	foreach(file IN LISTS files)
 		file(STRINGS ${file} includes REGEX "^[ \t]*#[ \t]*include[ \t]*[\"<]")
 		foreach(line IN LISTS includes)

@@ -75,6 +75,20 @@ TEST(Answers, Defaults) {
 		EXPECT_EQ(by_default(status, Operation::upsert, Change::added), "rejected*");
 }
 
+// One of several may be gone, or all, or none may be where it is looked for: asked again one by one, each answers for itself.
+TEST(Answers, NotFoundAfterADeleteOfSeveralIsTakenApart) {
+	auto said = [](int status, Operation operation, bool several) {
+		return words(map_answer({}, answer(status, "x"), std::vector {record("{}", Change::removed)}, std::vector<std::size_t> {0},
+		                        [&](const Record &record) { return Asked {operation, record.change, false, several}; }));
+	};
+	for (int status : {404, 410})
+		for (auto operation : {Operation::del, Operation::remove, Operation::clear, Operation::archive}) {
+			EXPECT_EQ(said(status, operation, true), "split*");
+			EXPECT_EQ(said(status, operation, false), "accepted");
+		}
+	EXPECT_EQ(said(400, Operation::del, true), "rejected*");
+}
+
 TEST(Answers, RulesComeFirstAndTheFirstThatMatchesCounts) {
 	const char *rules =
 	    R"({"rules":[{"when":{"status":"200-299","pointer":"/ok","equals":false},"then":"rejected"},{"when":{"status":410},"then":"gone"},

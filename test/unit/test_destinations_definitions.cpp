@@ -164,10 +164,43 @@ TEST(Definitions, Description) {
 	EXPECT_EQ(description["objects"]["companies"]["modes"].dump(), R"(["upsert","insert","update","mirror"])");
 	EXPECT_EQ(description["config"]["region"].dump(), R"({"default":"eu","enum":["eu","us"]})");
 	EXPECT_TRUE(description["secrets"].contains("api_key"));
-	EXPECT_TRUE(has(type_description("http"), "HTTP API"));
+	EXPECT_TRUE(has(describe_type("http", nullptr)["description"], "HTTP API"));
 	EXPECT_EQ(describe_type("http", nullptr)["sync_types"].size(), 4u);
 	EXPECT_EQ(merged_options(parsed(crm), parsed(R"({"timeout":"5 s"})")).dump(),
 	          R"({"rate_limit":"100/s","timeout":"5 s"})");
+}
+
+// Each one is read as a user's would be; test/destinations plays them.
+TEST(Definitions, BuiltInOnes) {
+	EXPECT_TRUE(is_builtin("http"));
+	for (auto &name : builtin_names()) {
+		auto definition = definition_or_builtin(name, nullptr);
+		if (!definition.is_null()) {
+			EXPECT_NO_THROW(check_destination_type("copy_of_" + name, definition)) << name;
+		}
+		auto description = describe_type(name, nullptr);
+		for (const char *part : {"description", "sync_types", "modes", "objects", "limits", "config", "secrets", "docs"})
+			EXPECT_TRUE(description.contains(part)) << name << " " << part;
+		EXPECT_EQ(error_of([&] { check_destination_type(name, ordered(crm)); }).sqlstate, "42710");
+	}
+	EXPECT_EQ(error_of([] { definition_or_builtin("htpp", nullptr); }).sqlstate, "42704");
+}
+
+TEST(Definitions, TheOwnerOfADestinationMaySayWhereTheApiIs) {
+	Wanted wanted;
+	wanted.definition = parsed(crm);
+	wanted.config = parsed(R"({"account":12,"base_url":"https://proxy.example/crm"})");
+	wanted.secrets = {{"api_key", "k"}, {"app", "a"}};
+	wanted.object = "contacts";
+	auto rendered = client(wanted)->render(Operation::upsert, std::vector {record("{}")}, noon);
+	EXPECT_EQ(rendered.request.url, "https://proxy.example/crm/contacts/batch");
+	check_destination("x", "crm", ordered(crm), nlohmann::ordered_json(wanted.config), {"api_key", "app"});
+	wanted.config["base_url"] = "ftp://proxy.example";
+	EXPECT_TRUE(has(error_of([&] {
+		                check_destination("x", "crm", ordered(crm), nlohmann::ordered_json(wanted.config), {"api_key", "app"});
+	                }).message,
+	                "base_url"));
+	EXPECT_TRUE(has(definition_error(R"({"sync_config":{"base_url":{}}})").message, "is a key of \"config\" too"));
 }
 
 // The published schema is kept true: for every place, the keys it lists are those that the reader lists.

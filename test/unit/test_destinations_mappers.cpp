@@ -75,6 +75,12 @@ TEST(Mappers, ATraceIdInsideAList) {
 	          "ok VALIDATION_ERROR ok");
 }
 
+TEST(Mappers, AnIdentifierThatStandsElsewhereInASuccess) {
+	EXPECT_EQ(mapped(R"({"mapper":"by_id","at":"/errors","id":"/context/trace/0","field":"idempotency_key","code":"/category","ok_at":"/results","ok_id":"/trace","remote_id":"/id"})",
+	                 R"({"results":[{"id":"51","trace":"row-1"},{"id":"53","trace":"row-3"}],"errors":[{"category":"NO","context":{"trace":["row-2"]}}]})", 207),
+	          "ok=51 NO ok=53");
+}
+
 TEST(Mappers, AddressesThatDifferInCase) {
 	const char *errors = R"({"mapper":"by_id","at":"/errors","id":"/email_address","field":"email","ignore_case":true,"code":"/error_code"})";
 	EXPECT_EQ(mapped(errors, R"({"errors":[{"email_address":"b@X","error_code":"ERROR_GENERIC"}]})"), "ok ERROR_GENERIC ok");
@@ -158,6 +164,7 @@ TEST(Mappers, MistakesNameThePlace) {
 	EXPECT_EQ(message(R"({"records":{"mapper":"by_order","at":["/a"],"ok":{"exists":true},"ok_at":"/b"}})"),
 	          "response: records has ok_at or a list in \"at\", which belong to mappers by_id and by_index");
 	EXPECT_EQ(message(R"({"records":{"mapper":"by_index","field":"id"}})"), "response: records has field or ignore_case, which belong to mapper by_id");
+	EXPECT_EQ(message(R"({"records":{"mapper":"by_index","at":"/a","ok_id":"/b"}})"), "response: records.ok_id has no effect without ok_at");
 	EXPECT_EQ(message(R"({"learn":{"unit":"s"}})"), "response: learn must have \"reset\"");
 	EXPECT_EQ(message(R"({"format":"yaml"})"), "response: format cannot be \"yaml\"");
 }

@@ -141,6 +141,28 @@ TEST(HttpRequests, ARecordThatCannotBeRenderedIsLeftOutAndNamed) {
 	    "bad_value");
 }
 
+// For destinations that answer 200 and drop what lacks a name.
+TEST(HttpRequests, ARecordWithoutAValueThatIsRequiredIsNotSent) {
+	Wanted wanted;
+	wanted.batch_size = 10;
+	wanted.sync_config = parsed(
+	    R"({"requests":{"upsert":{"body":{"batch":"{{ records }}"},"each":{"u":"{{ user | optional }}","a":"{{ visitor | optional }}","e":"{{ event }}"},
+	        "require":[["user","visitor"],"event"]}}})");
+	Rendered out = client(wanted)->render(
+	    Operation::upsert,
+	    std::vector {record(R"({"user":1,"visitor":null,"event":"e"})"), record(R"({"user":null,"visitor":null,"event":"e"})"),
+	                 record(R"({"visitor":"v","event":"e"})"), record(R"({"user":4,"event":null})")},
+	    noon);
+	EXPECT_EQ(out.records, (std::vector<std::size_t> {0, 2}));
+	EXPECT_EQ(out.unrendered, (std::vector<std::size_t> {1, 3}));
+	EXPECT_EQ(out.why[0].code, "missing_value");
+	EXPECT_EQ(out.why[0].message, "the record has no value for user, visitor");
+	EXPECT_EQ(out.why[1].message, "the record has no value for event");
+	EXPECT_EQ(out.request.body, R"({"batch":[{"e":"e","u":1},{"a":"v","e":"e"}]})");
+	wanted.sync_config["requests"]["upsert"]["require"] = parsed("[[]]");
+	EXPECT_TRUE(has(error_of([&] { client(wanted); }).message, "requests.upsert.require has an empty list of names"));
+}
+
 TEST(HttpRequests, Idempotency) {
 	Wanted wanted;
 	wanted.config = parsed(R"({"base_url":"https://h","idempotency":{"header":"X-Request-Id"}})");

@@ -62,7 +62,7 @@ TEST(CheckDestination, Http) {
 	    has(error(R"({"base_url":"https://h","headers":{"Bad Name":"1"}})").message, "cannot be the name of a header"));
 	Error type = error_of([] { check_destination("crm", "htp", nullptr, Json::object(), {}); });
 	EXPECT_EQ(type.sqlstate, "42704");
-	EXPECT_EQ(type.detail, "There is: custom, http, salesforce, zendesk.");
+	EXPECT_TRUE(has(type.detail, "There is: ") && has(type.detail, "http")) << type.detail;
 }
 
 TEST(CheckDestination, MadeTypes) {
@@ -73,7 +73,7 @@ TEST(CheckDestination, MadeTypes) {
 	};
 	check_destination("crm", "made", definition, Json::parse(R"({"host":"h","kind":"a"})"), {});
 	EXPECT_EQ(error("{}").message, "config of destination \"crm\" lacks \"host\"");
-	EXPECT_EQ(error(R"({"host":"h","base_url":"x"})").detail, "Keys allowed here: host, kind, tls, idempotency.");
+	EXPECT_EQ(error(R"({"host":"h","port":"x"})").detail, "Keys allowed here: base_url, host, kind, tls, idempotency.");
 	EXPECT_EQ(error(R"({"host":"h","kind":"c"})").detail, "Allowed: a, b.");
 	EXPECT_EQ(error(R"({"host":"h/ x"})").sqlstate, "22023");
 }

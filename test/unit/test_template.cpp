@@ -182,6 +182,8 @@ TEST(Template, FunctionsThatGiveJson) {
 	EXPECT_EQ(json(R"({"s":"{{ t | epoch }}","ms":"{{ t | epoch: ms }}","us":"{{ t | epoch: us }}","d":"{{ d | epoch }}"})", r),
 	          R"({"s":1704164645,"ms":1704164645678,"us":1704164645678000,"d":-1})");
 	EXPECT_EQ(text("{{ l | join: ', ' }}|{{ i | join: ',' }}|{{ l | join: '|}}' }}", Context::text, r), "a, b,c, 3|7|a|}}b,c|}}3");
+	EXPECT_EQ(json(R"({"all":"{{ record | texts }}","no object":"{{ i | texts }}"})", record(R"({"i":7,"n":1.50,"z":null,"t":"x","b":true,"o":{"a":1}})")),
+	          R"({"all":{"i":"7","n":"1.50","z":"","t":"x","b":"true","o":"{\"a\":1}"},"no object":"7"})");
 	EXPECT_EQ(text("{{ t | epoch: ms | base64 }}", Context::text, r), "MTcwNDE2NDY0NTY3OA==");
 	EXPECT_EQ(problem("{{ n | epoch }}", Context::text, r), "bad_value");
 	EXPECT_EQ(problem("{{ t | number }}", Context::text, r), "bad_value");

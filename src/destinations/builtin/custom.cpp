@@ -3,8 +3,8 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
+#include "destinations/builtin/builtin.hpp"
 #include "destinations/rest_client.hpp"
-#include "destinations/registry.hpp"
 
 // A destination that somebody has written as a small server: JSON-RPC 2.0 over HTTP, with the methods of the custom
 // destinations of Hightouch (behavior, validate, list_objects; add, change, remove with rejectedRows), so that such a
@@ -23,24 +23,6 @@ using Json = nlohmann::json;
 
 constexpr std::size_t usual_batch = 100;
 constexpr std::size_t largest_batch = 10000;
-
-nlohmann::ordered_json custom_definition() {
-	return nlohmann::ordered_json::parse(R"json({
-  "description": "A server of your own: JSON-RPC methods add, change and remove (the custom destination protocol)",
-  "docs": "doc/destinations/custom.md",
-  "base_url": "{{ config.base_url }}",
-  "config": {"base_url": {"required": true, "description": "the URL that takes the JSON-RPC calls"}},
-  "secrets": {"token": {"required": false, "description": "sent as Authorization: Bearer"}},
-  "sync_config": {
-    "configuration": {"description": "an object that every call carries"},
-    "idempotent": {"default": true, "enum": [true, false], "description": "false: a call whose answer was lost is not repeated"}
-  },
-  "objects": {"*": {"description": "as list_objects names it",
-                    "requests": {"upsert": {}, "insert": {}, "update": {}, "delete": {}}, "modes": ["upsert", "insert", "update", "mirror"]}},
-  "sync_types": ["objects"],
-  "limits": {"batch_size": 100, "concurrency": 4}
-})json");
-}
 
 AuthSpec auth_of(const ClientSettings &settings) {
 	AuthSpec auth;
@@ -251,10 +233,14 @@ std::optional<Tested> CustomClient::tested(const Answer &answer, Time now) {
 
 } // namespace
 
+namespace builtin {
+
 BuiltinType custom_type() {
-	return {"custom", nullptr, custom_definition, [](const ClientSettings &settings) -> std::unique_ptr<Client> {
-		        return std::make_unique<CustomClient>(settings);
-	        }};
+	return {.make_client = [](Definition, const ClientSettings &settings) -> std::unique_ptr<Client> {
+		return std::make_unique<CustomClient>(settings);
+	}};
 }
+
+} // namespace builtin
 
 } // namespace courier

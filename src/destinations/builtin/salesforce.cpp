@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
-#include "destinations/registry.hpp"
+#include "destinations/builtin/builtin.hpp"
 #include "http/url.hpp"
 
 // Salesforce tells records apart by an external id field (upsert) or by its own record id (update, delete). The
@@ -18,31 +18,6 @@ namespace {
 
 constexpr std::size_t collection_records = 200;
 constexpr std::size_t query_bytes = 6000; // of SOQL, before percent-encoding; the URL may have 16,384
-
-nlohmann::ordered_json salesforce_definition() {
-	return nlohmann::ordered_json::parse(R"json({
-  "description": "Salesforce: any object, by external id; sObject Collections for small runs, Bulk API 2.0 for large ones",
-  "docs": "doc/destinations/salesforce.md",
-  "base_url": "{{ config.base_url }}",
-  "config": {
-    "base_url": {"required": true, "description": "your My Domain, https://example.my.salesforce.com"},
-    "client_id": {"required": true, "description": "consumer key of the connected app"},
-    "api_version": {"default": "v60.0", "description": "version of the REST API"}
-  },
-  "secrets": {
-    "client_secret": {"required": false, "description": "consumer secret: OAuth client credentials"},
-    "refresh_token": {"required": false, "description": "OAuth refresh token, in place of client credentials"}
-  },
-  "sync_config": {
-    "api": {"default": "auto", "enum": ["auto", "collections", "bulk"], "description": "auto: Bulk API 2.0 for runs of more than bulk_above changes"},
-    "bulk_above": {"default": 2000, "description": "a number of changes"}
-  },
-  "objects": {"*": {"description": "API name of a standard or custom object: Contact, Invoice__c",
-                    "requests": {"upsert": {}, "insert": {}, "update": {}, "delete": {"method": "DELETE"}}, "modes": ["upsert", "insert", "update", "mirror"]}},
-  "sync_types": ["objects"],
-  "limits": {"batch_size": 200, "concurrency": 4}
-})json");
-}
 
 AuthSpec auth_of(const ClientSettings &settings) {
 	AuthSpec auth;
@@ -90,14 +65,16 @@ void check_salesforce_sync(const nlohmann::ordered_json &settings, const Definit
 
 } // namespace
 
+namespace builtin {
+
 BuiltinType salesforce_type() {
-	BuiltinType type {"salesforce", nullptr, salesforce_definition};
-	type.make = [](const ClientSettings &settings) -> std::unique_ptr<Client> {
-		return std::make_unique<SalesforceClient>(settings);
-	};
-	type.check_sync = check_salesforce_sync;
-	return type;
+	return {.make_client = [](Definition, const ClientSettings &settings) -> std::unique_ptr<Client> {
+		        return std::make_unique<SalesforceClient>(settings);
+	        },
+	        .check_sync = check_salesforce_sync};
 }
+
+} // namespace builtin
 
 SalesforceClient::SalesforceClient(const ClientSettings &settings)
     : RestClient(settings, auth_of(settings), settings.config.value("base_url", "")),

@@ -3,8 +3,8 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
+#include "destinations/builtin/builtin.hpp"
 #include "destinations/rest_client.hpp"
-#include "destinations/registry.hpp"
 #include "http/url.hpp"
 
 // Zendesk takes up to 100 records at a time and works on them in a job, whose id comes with the answer:
@@ -25,32 +25,6 @@ using Time = std::chrono::system_clock::time_point;
 using Json = nlohmann::json;
 
 constexpr std::size_t most_records = 100;
-
-nlohmann::ordered_json zendesk_definition() {
-	return nlohmann::ordered_json::parse(R"json({
-  "description": "Zendesk Support: users, organizations and tickets, through job statuses",
-  "docs": "doc/destinations/zendesk.md",
-  "base_url": "{{ config.base_url }}",
-  "config": {
-    "base_url": {"required": true, "description": "https://example.zendesk.com"},
-    "email": {"description": "the agent whose API token is used; needed with the secret api_token"}
-  },
-  "secrets": {
-    "api_token": {"required": false, "description": "API token of the agent"},
-    "oauth_token": {"required": false, "description": "OAuth access token, in place of email and api_token"}
-  },
-  "sync_config": {
-    "skip_verify_email": {"default": true, "enum": [true, false], "description": "users: no e-mail is sent to new users to verify their address"}
-  },
-  "objects": {
-    "users": {"description": "end users and agents, by external_id or email", "requests": {"upsert": {}, "insert": {}, "update": {"method": "PUT"}, "delete": {"method": "DELETE"}}},
-    "organizations": {"description": "by external_id; upserts one by one", "requests": {"upsert": {}, "insert": {}, "update": {"method": "PUT"}, "delete": {"method": "DELETE"}}},
-    "tickets": {"description": "created, then updated by the id that Zendesk gave", "requests": {"insert": {}, "update": {"method": "PUT"}, "delete": {"method": "DELETE"}}}
-  },
-  "sync_types": ["objects"],
-  "limits": {"batch_size": 100, "concurrency": 4}
-})json");
-}
 
 AuthSpec auth_of(const ClientSettings &settings) {
 	AuthSpec auth;
@@ -378,10 +352,14 @@ Move ZendeskClient::resume(Operation operation, std::span<Record> batch, const s
 
 } // namespace
 
+namespace builtin {
+
 BuiltinType zendesk_type() {
-	return {"zendesk", nullptr, zendesk_definition, [](const ClientSettings &settings) -> std::unique_ptr<Client> {
-		        return std::make_unique<ZendeskClient>(settings);
-	        }};
+	return {.make_client = [](Definition, const ClientSettings &settings) -> std::unique_ptr<Client> {
+		return std::make_unique<ZendeskClient>(settings);
+	}};
 }
+
+} // namespace builtin
 
 } // namespace courier

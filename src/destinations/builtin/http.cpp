@@ -1,6 +1,7 @@
-#include "destinations/http.hpp"
+#include "destinations/builtin/http.hpp"
 
 #include "core/error.hpp"
+#include "destinations/builtin/builtin.hpp"
 
 namespace courier {
 
@@ -77,7 +78,11 @@ void apply_sync_config(Definition &definition, const std::string &sync, const nl
 	definition.messages = read_messages(reader);
 }
 
-nlohmann::ordered_json http_description() {
+namespace builtin {
+
+namespace {
+
+nlohmann::ordered_json describe() {
 	return nlohmann::ordered_json::parse(R"json({
   "description": "Any HTTP API: requests, answers and authentication are described in the config of the destination and of the sync",
   "sync_types": ["objects", "events", "notifications", "segments"],
@@ -104,6 +109,7 @@ nlohmann::ordered_json http_description() {
     "messages": {"description": "notifications: Mustache templates added, changed, removed, or digest; what they make is {{ message }}"},
     "digest_records": {"description": "records of each kind that a digest shows, 1 to 20; default 10"}
   },
+  "docs": "doc/http.md",
   "secrets": {
     "token": {"description": "auth type bearer"},
     "password": {"description": "auth type basic"},
@@ -117,5 +123,13 @@ nlohmann::ordered_json http_description() {
   }
 })json");
 }
+
+} // namespace
+
+BuiltinType http_type() {
+	return {.describe = describe};
+}
+
+} // namespace builtin
 
 } // namespace courier

@@ -16,7 +16,4 @@ Definition http_definition(const std::string &destination, const nlohmann::order
 // What a sync adds: requests, response, limits, idempotency (http), or idempotency and the declared keys (others).
 void apply_sync_config(Definition &definition, const std::string &sync, const nlohmann::ordered_json &config);
 
-// What courier.destination_types shows.
-nlohmann::ordered_json http_description();
-
 } // namespace courier
