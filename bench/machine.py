@@ -58,7 +58,7 @@ class Cluster:
         self.data = os.path.join(self.directory, "data")
         self.pg("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
         libraries = subprocess.run([os.path.join(PG_BIN, "pg_config"), "--pkglibdir"], capture_output=True, text=True, check=True).stdout.strip()
-        preload = "pg_courier"
+        preload = "pg_courier" + os.environ.get("BENCH_PRELOAD", "")
         if os.path.exists(os.path.join(libraries, "pg_net.so")):
             preload += ",pg_net"
         lines = [f"{name} = '{value}'" for name, value in self.settings.items()]
