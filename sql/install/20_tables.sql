@@ -185,6 +185,7 @@ COMMENT ON COLUMN courier_internal.job.state IS 'Written and read by the destina
 CREATE TABLE courier_internal.rejected (
     sync_id         integer NOT NULL REFERENCES courier_internal.sync ON DELETE CASCADE,
     key             text NOT NULL,
+    former          text NOT NULL DEFAULT '',
     primary_key     jsonb NOT NULL,
     change          text NOT NULL,
     outcome         text NOT NULL,
@@ -198,9 +199,10 @@ CREATE TABLE courier_internal.rejected (
     error_code      text,
     message         text,
     payload         text,
-    PRIMARY KEY (sync_id, key)
+    PRIMARY KEY (sync_id, key, former)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE courier_internal.rejected IS 'Records that the destination did not accept. outcome unknown: held until courier.retry_rejected or courier.discard_rejected';
+COMMENT ON COLUMN courier_internal.rejected.former IS 'Hash of the match value whose removal this is, where a match value changed: the addition of the new one has the same key. Else empty';
 COMMENT ON COLUMN courier_internal.rejected.hash IS 'The hash that was tried; NULL for a removal. A record with another hash is tried at once';
 COMMENT ON COLUMN courier_internal.rejected.next_attempt_at IS 'infinity: held (outcome unknown, or discarded)';
 

@@ -243,7 +243,8 @@ BEGIN
         RAISE EXCEPTION 'a run of sync "%" is active', sync.name USING ERRCODE = '55006',
             HINT = 'Wait for it to end, or stop it with courier.cancel_run, before the sync gets another destination or object.';
     END IF;
-    EXECUTE format('DROP TABLE IF EXISTS courier_data.%I, courier_data.%I', 'snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id);
+    EXECUTE format('DROP TABLE IF EXISTS courier_data.%I, courier_data.%I, courier_data.%I', 'snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id,
+                   'former_' || sync.sync_id);
     DELETE FROM courier_internal.job j WHERE j.sync_id = sync.sync_id;
     UPDATE courier_internal.sync s SET snapshot_format = NULL WHERE s.sync_id = sync.sync_id;
     UPDATE courier_internal.sync_state t SET snapshot_records = 0, blocked_run_id = NULL, not_before = NULL WHERE t.sync_id = sync.sync_id;
@@ -350,6 +351,9 @@ BEGIN
             IF courier_internal.relation_oid('courier_data', 'jobs_' || sync.sync_id) IS NOT NULL THEN
                 EXECUTE format('ALTER TABLE courier_data.%I OWNER TO %I', 'jobs_' || sync.sync_id, sync.owner);
             END IF;
+        END IF;
+        IF courier_internal.relation_oid('courier_data', 'former_' || sync.sync_id) IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE courier_data.%I OWNER TO %I', 'former_' || sync.sync_id, sync.owner);
         END IF;
     END IF;
     UPDATE courier_internal.sync s
@@ -504,7 +508,7 @@ BEGIN
     FOR table_name IN
         SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = 'courier_data' AND c.relkind IN ('r', 'p')
-           AND (c.relname IN ('snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id)
+           AND (c.relname IN ('snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id, 'former_' || sync.sync_id)
                 OR c.relname ~ '^run_[0-9]+_' AND EXISTS (SELECT FROM courier_internal.run r
                                                           WHERE r.sync_id = sync.sync_id AND r.run_id::text = split_part(c.relname, '_', 2)))
     LOOP

@@ -24,7 +24,7 @@
 //
 // Columns of chg: op is a, c or r; phase is 0 normal, 1 refused before, 8 refused before and not due yet. It is filled in
 // sending order and read by TID range, which needs no index. former marks a removal that tells of a record's previous match
-// value: its outcome does not touch the key in the snapshot.
+// value (mh, mv and r are that value then, and what becomes of it is in plan_former.cpp), and the addition that goes with it.
 //
 // Duplicate keys are not searched for: a key that the model has twice meets itself in the join back to the model, so chg
 // gets more rows than dif has. Only then is it asked which they are.
@@ -186,8 +186,8 @@ std::string stage(const Plan &plan) {
 
 std::string create_rejected(const Plan &plan) {
 	return "CREATE UNLOGGED TABLE " + rej(plan) +
-	       " (key pg_catalog.text, h pg_catalog.uuid, outcome pg_catalog.text, origin pg_catalog.int8, "
-	       "due pg_catalog.timestamptz)";
+	       " (key pg_catalog.text, former pg_catalog.text, h pg_catalog.uuid, outcome pg_catalog.text, origin "
+	       "pg_catalog.int8, due pg_catalog.timestamptz)";
 }
 
 std::string compare(const Plan &plan) {
@@ -224,30 +224,29 @@ std::string compare(const Plan &plan) {
 std::string create_changes(const Plan &plan) {
 	return "CREATE UNLOGGED TABLE " + chg(plan) + " (k " + k_type(plan) + key_definitions(plan) +
 	       ", op \"char\", phase pg_catalog.int2, former pg_catalog.bool, h pg_catalog.uuid, mh pg_catalog.uuid, "
-	       "mv pg_catalog.text, origin pg_catalog.int8, key pg_catalog.text, pk pg_catalog.text, rec pg_catalog.text, "
+	       "mv pg_catalog.text, r pg_catalog.text, origin pg_catalog.int8, key pg_catalog.text, pk pg_catalog.text, rec pg_catalog.text, "
 	       "size pg_catalog.int4); CREATE UNLOGGED TABLE " +
 	       inv(plan) + " (reason pg_catalog.text, key pg_catalog.text, pk pg_catalog.text, copies pg_catalog.int8)";
 }
 
-namespace {
-
-// Wraps rows (k, k1.., op, former, h, mh, mv, key, pk, rec) into an INSERT that looks at what was refused before.
+// Looks at what was refused before; an addition and the removal of a former value have the same key, and are two things.
 // OFFSET 0 keeps the payload from being built twice.
-std::string insert_changes(const Plan &plan, const std::string &rows) {
+std::string plan_sql::insert_changes(const Plan &plan, const std::string &rows) {
 	std::string phase = "0", origin = "NULL::pg_catalog.int8", join_rejected;
 	if (plan.has_rejected) {
 		phase = "CASE WHEN r.key IS NULL THEN 0 WHEN r.due OPERATOR(pg_catalog.>) pg_catalog.now() AND "
 		        "(r.outcome OPERATOR(pg_catalog.=) 'unknown' OR r.h IS NOT DISTINCT FROM x.h) THEN 8 ELSE 1 END";
 		origin = "CASE WHEN r.h IS NOT DISTINCT FROM x.h THEN r.origin END";
-		join_rejected = " LEFT JOIN " + rej(plan) + " r ON r.key OPERATOR(pg_catalog.=) x.key";
+		join_rejected = " LEFT JOIN " + rej(plan) +
+		                " r ON r.key OPERATOR(pg_catalog.=) x.key AND r.former "
+		                "OPERATOR(pg_catalog.=) " +
+		                former_of("x");
 	}
 	return "INSERT INTO " + chg(plan) + " (k" + key_columns(plan, "") +
-	       ", op, phase, former, h, mh, mv, origin, key, pk, rec, size) SELECT x.k" + key_columns(plan, "x.") +
-	       ", x.op, " + phase + ", x.former, x.h, x.mh, x.mv, " + origin +
+	       ", op, phase, former, h, mh, mv, r, origin, key, pk, rec, size) SELECT x.k" + key_columns(plan, "x.") +
+	       ", x.op, " + phase + ", x.former, x.h, x.mh, x.mv, x.r, " + origin +
 	       ", x.key, x.pk, x.rec, pg_catalog.octet_length(x.rec) FROM (" + rows + " OFFSET 0) x" + join_rejected;
 }
-
-} // namespace
 
 namespace {
 
@@ -276,7 +275,7 @@ std::string build_changes(const Plan &plan) {
 	std::string rec =
 	    insert_only ? "CASE WHEN d.op OPERATOR(pg_catalog.=) 'a' THEN m.rec ELSE m.rec_changed END AS rec" : "m.rec";
 	return insert_changes(plan, "SELECT m.k" + key_columns(plan, "m.") +
-	                                ", d.op, false AS former, m.h, m.mh, m.mv, m.key, m.pk, " + rec + " FROM " +
+	                                ", d.op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, " + rec + " FROM " +
 	                                dif(plan) + " d JOIN (SELECT " + change_columns(plan, insert_only) + " FROM " +
 	                                model(plan) +
 	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op OPERATOR(pg_catalog.<>) 'r'");
@@ -287,7 +286,8 @@ namespace {
 // A snapshot row dressed as a model row that has only its key columns, so that expressions over the key can be evaluated.
 std::string snapshot_as_model(const Plan &plan) {
 	auto values = stored_key(plan, "s");
-	std::string columns = "s.k AS \"%k\", s.s AS \"%s\", s.mh AS \"%mh\", s.mv AS \"%mv\", s.p AS \"%p\"";
+	std::string columns =
+	    "s.k AS \"%k\", s.s AS \"%s\", s.mh AS \"%mh\", s.mv AS \"%mv\", s.p AS \"%p\", s.r AS \"%r\"";
 	for (std::size_t i = 0; i < plan.key.size(); i++)
 		columns += ", " + values[i] + " AS " + quote_identifier(plan.key[i].name);
 	return "(SELECT " + columns + " FROM " + snapshot(plan) + " s) AS " + plan.alias;
@@ -303,7 +303,9 @@ std::string json_path(const std::string &name) {
 	return text_array(parts);
 }
 
-std::string removal_record(const Plan &plan) {
+} // namespace
+
+std::string plan_sql::removal_record(const Plan &plan) {
 	bool kept = plan.keep_match();
 	auto match_value = [&](const PlanField &field) {
 		return kept ? "(" + plan.alias + ".\"%mv\"::pg_catalog.json OPERATOR(pg_catalog.#>) " + json_path(field.name) +
@@ -327,16 +329,21 @@ std::string removal_record(const Plan &plan) {
 	return plan.removal_payload ? "coalesce(" + plan.alias + ".\"%p\", " + record + ")" : record;
 }
 
+namespace {
+
 std::string removal_rows(const Plan &plan, bool former, const std::string &condition) {
 	auto values = model_key(plan);
 	std::string columns = plan.alias + ".\"%k\" AS k";
 	if (plan.key_form() == KeyForm::folded)
 		for (std::size_t i = 0; i < values.size(); i++)
 			columns += ", " + values[i] + " AS k" + std::to_string(i + 1);
-	columns += ", " + plan.alias + ".\"%s\" AS s, " + plan.alias + ".\"%mh\" AS mh, " + key_text(values) + " AS key, " +
+	columns += ", " + plan.alias + ".\"%s\" AS s, " + plan.alias + ".\"%mh\" AS mh, " + plan.alias + ".\"%mv\" AS mv, " +
+	           plan.alias + ".\"%r\" AS r, " + key_text(values) + " AS key, " +
 	           key_json(plan.key, values) + " AS pk, " + removal_record(plan) + " AS rec";
 	return "SELECT m.k" + key_columns(plan, "m.") + ", 'r'::\"char\" AS op, " + (former ? "true" : "false") +
-	       " AS former, NULL::pg_catalog.uuid AS h, NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv, "
+	       " AS former, NULL::pg_catalog.uuid AS h, " +
+	       (former ? "m.mh, m.mv, m.r, "
+	               : "NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv, NULL::pg_catalog.text AS r, ") +
 	       "m.key, m.pk, m.rec FROM " +
 	       dif(plan) + " d JOIN (SELECT " + columns + " FROM " + snapshot_as_model(plan) +
 	       ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE " + condition;
@@ -349,7 +356,7 @@ std::string build_first(const Plan &plan) {
 	if (plan.check_match())
 		unusable += " OR " + match_missing(plan);
 	return insert_changes(plan, "SELECT m.k" + key_columns(plan, "m.") +
-	                                ", 'a'::\"char\" AS op, false AS former, m.h, m.mh, m.mv, m.key, m.pk, m.rec FROM "
+	                                ", 'a'::\"char\" AS op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, m.rec FROM "
 	                                "(SELECT " +
 	                                change_columns(plan, false) + " FROM " + model(plan) + " WHERE NOT (" + unusable +
 	                                ")) m");
@@ -367,9 +374,10 @@ std::string add_rename_removals(const Plan &plan) {
 	                                       cur(plan) + " WHERE mh IS NOT NULL)"));
 }
 
-// Only where the value was accepted under another identifier; the same key then counts as removed and added.
+// Only where the value was accepted under another identifier; the same key then counts as removed and added. It moves the
+// rows to the end of chg, so removals must be built after it.
 std::string mark_renamed(const Plan &plan) {
-	return "UPDATE " + chg(plan) + " c SET op = 'a' FROM " + snapshot(plan) +
+	return "UPDATE " + chg(plan) + " c SET op = 'a', former = true FROM " + snapshot(plan) +
 	       " s WHERE s.k OPERATOR(pg_catalog.=) c.k AND c.op OPERATOR(pg_catalog.=) 'c' AND s.mh IS NOT NULL AND s.mh "
 	       "OPERATOR(pg_catalog.<>) c.mh";
 }

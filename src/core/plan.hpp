@@ -16,8 +16,9 @@ namespace courier {
 //   snapshot_<sync>   k [k1..kn] h s mh mv p r t     what the destination has accepted
 //   run_<run>_cur     k h x mh ho d                  the model now, staged
 //   run_<run>_dif     k op                           keys that differ
-//   run_<run>_chg     k [k1..kn] op phase former h mh mv origin key pk rec size   what will be sent, in sending order
-//   run_<run>_rej     key h outcome origin due       what was refused before
+//   former_<sync>     mh mv r key pk                 match values that were given up and are still to be removed
+//   run_<run>_chg     k [k1..kn] op phase former h mh mv r origin key pk rec size   what will be sent, in sending order
+//   run_<run>_rej     key former h outcome origin due   what was refused before
 //   run_<run>_inv     reason key pk copies           rows that cannot be used
 //   jobs_<sync>       job n, the columns of chg, r   what a job at the destination has, until its result is settled
 
@@ -157,6 +158,23 @@ std::vector<std::string> create_jobs(const Plan &plan);
 std::string keep_job(const Plan &plan);    // $1 job, $2 tid[] of chg, $3 text[] remote ids, $4 origin run
 std::string job_records(const Plan &plan); // $1 job; the columns of page()
 std::string close_jobs(const Plan &plan);  // $1 int8[]
+
+// Match values that were given up (plan_former.cpp).
+std::string former_table(int sync_id); // courier_data.former_7
+std::string create_former(const Plan &plan);
+std::string former_is_accepted(const Plan &plan);  // forgets those that another record has by now
+std::string add_former_removals(const Plan &plan); // into chg
+std::string keep_former(const Plan &plan, Held held);           // $1 tid[] about to be accepted or skipped
+std::string drop_former(const Plan &plan, Held held);           // $1 tid[] accepted, or former removals accepted
+std::string settle_former_removed(const Plan &plan, Held held); // $1 tid[]; how many snapshot rows it took away
+
+// One message for a whole run (plan_digest.cpp). Ranges: $1 tid after, $2 tid below.
+std::string digest_samples(const Plan &plan);  // $1 op, $2 how many, $3 bytes
+std::string digest_key(const Plan &plan);      // $1 origin run
+std::string digest_counts(const Plan &plan);   // range: added, changed, removed
+std::string digest_rows(const Plan &plan);     // range, $3 bytes, $4 origin run, $5 with payload
+std::string digest_accepted(const Plan &plan); // range
+std::string digest_removed(const Plan &plan);  // range
 
 std::string accepted(const Plan &plan);        // what the destination has accepted, a JSON text a row
 

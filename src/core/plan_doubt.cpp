@@ -28,7 +28,7 @@ std::string mark_in_doubt(const Plan &plan, const std::string &table) {
 
 std::string settle_in_doubt(const Plan &plan, Held held) {
 	return forget_hash(plan) + from_tids(plan, held) +
-	       " WHERE s.k OPERATOR(pg_catalog.=) c.k AND s.s IS NULL AND NOT c.former";
+	       " WHERE s.k OPERATOR(pg_catalog.=) c.k AND s.s IS NULL AND (NOT c.former OR s.mh OPERATOR(pg_catalog.=) c.mh)";
 }
 
 } // namespace courier

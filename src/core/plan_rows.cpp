@@ -119,8 +119,8 @@ std::string adopt_matches(const Plan &plan) {
 }
 
 std::string stale_rejected(const Plan &plan) {
-	return "SELECT r.key FROM " + rej(plan) + " r WHERE NOT EXISTS (SELECT FROM " + chg(plan) +
-	       " c WHERE c.key OPERATOR(pg_catalog.=) r.key)";
+	return "SELECT r.key, r.former FROM " + rej(plan) + " r WHERE NOT EXISTS (SELECT FROM " + chg(plan) +
+	       " c WHERE c.key OPERATOR(pg_catalog.=) r.key AND " + former_of("c") + " OPERATOR(pg_catalog.=) r.former)";
 }
 
 // A baseline builds no chg, so the keys are found in cur and named by the model.
@@ -146,17 +146,19 @@ std::string baseline_fill(const Plan &plan) {
 			columns += ", " + values[i] + " AS k" + std::to_string(i + 1);
 	columns += plan.keep_match() ? ", " + match_hash(plan) + " AS mh, " + match_json(plan) + " AS mv"
 	                             : ", NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv";
+	// Messages tell what was there before, and of a removed row too.
+	columns += plan.removal_payload ? ", " + payload(plan, true) + " AS p" : ", NULL::pg_catalog.text AS p";
 	std::string from = model(plan);
 	if (plan.check_match())
 		from += " WHERE NOT (" + match_missing(plan) + ")";
 	std::string unusable = "SELECT k FROM " + cur(plan) +
 	                       " WHERE k IS NOT NULL GROUP BY k HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1";
 	std::string shared = plan.keep_match() ? " AND m.mh NOT IN (" + shared_matches(plan) + ")" : "";
-	return "INSERT INTO " + snapshot(plan) + " AS s (k" + key_columns(plan, "") + ", h, mh, mv) SELECT m.k" +
-	       key_columns(plan, "m.") + ", m.h, m.mh, m.mv FROM (SELECT " + columns + " FROM " + from +
+	return "INSERT INTO " + snapshot(plan) + " AS s (k" + key_columns(plan, "") + ", h, mh, mv, p) SELECT m.k" +
+	       key_columns(plan, "m.") + ", m.h, m.mh, m.mv, m.p FROM (SELECT " + columns + " FROM " + from +
 	       ") m WHERE m.k IS NOT NULL AND m.k NOT IN (" + unusable + ")" + shared +
-	       " ON CONFLICT (k) DO UPDATE SET h = excluded.h, s = NULL, mh = excluded.mh, mv = excluded.mv, p = NULL, t = "
-	       "NULL";
+	       " ON CONFLICT (k) DO UPDATE SET h = excluded.h, s = NULL, mh = excluded.mh, mv = excluded.mv, p = excluded.p, "
+	       "t = NULL";
 }
 
 std::string count_changes(const Plan &plan) {

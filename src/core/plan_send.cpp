@@ -8,13 +8,19 @@ using namespace plan_sql;
 
 // The idempotency key has the hash of the compared fields, not the record as it is sent: now() and courier.run_id() differ when
 // the same change is sent again by another run.
+//
+// The previous value and the remote id of a former removal are those it was planned with: the snapshot may be beyond them by
+// now, and a removal must never name the record that replaced this one.
 std::string page(const Plan &plan) {
 	return "SELECT c.tid, c.op, c.phase, c.former, c.h, coalesce(c.origin, $4::pg_catalog.int8), c.key, c.pk, c.rec, "
 	       "courier.hash128(" +
 	       quote_literal(plan.seed) +
 	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, coalesce(c.h::pg_catalog.text, c.rec), coalesce(c.origin, "
 	       "$4::pg_catalog.int8))::pg_catalog.text, " +
-	       "s.mv, s.r, s.p, c.size FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED "
+	       "CASE WHEN c.former AND c.op OPERATOR(pg_catalog.=) 'r' THEN c.mv ELSE s.mv END, CASE WHEN c.former THEN "
+	       "c.r ELSE s.r END, s.p, c.size, " +
+	       former_of("c") +
+	       " FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED "
 	       "PRECEDING) "
 	       "OPERATOR(pg_catalog.-) i.size AS bytes FROM " +
 	       chg(plan) +
@@ -31,7 +37,11 @@ std::string settle_accepted(const Plan &plan, Held held) {
 	       ", u.r FROM unnest($1::pg_catalog.tid[], $2::pg_catalog.text[]) AS u(t, r) JOIN " + source(plan, held) +
 	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t ON CONFLICT (k) DO UPDATE SET h = excluded.h, s = NULL, mh = "
 	       "excluded.mh, "
-	       "mv = excluded.mv, p = excluded.p, r = coalesce(excluded.r, s.r), t = NULL";
+	       "mv = excluded.mv, p = excluded.p, r = " +
+	       (plan.rename_by_removal ? std::string("CASE WHEN s.mh OPERATOR(pg_catalog.<>) excluded.mh THEN excluded.r "
+	                                             "ELSE coalesce(excluded.r, s.r) END")
+	                               : std::string("coalesce(excluded.r, s.r)")) +
+	       ", t = NULL";
 }
 
 std::string settle_skipped(const Plan &plan, Held held) {

@@ -248,6 +248,12 @@ std::string from_tids(const Plan &plan, Held held) {
 	       " c ON c.ctid OPERATOR(pg_catalog.=) u.t";
 }
 
+std::string former_of(std::string_view row) {
+	std::string c(row);
+	return "CASE WHEN " + c + ".former AND " + c + ".op OPERATOR(pg_catalog.=) 'r' THEN " + c +
+	       ".mh::pg_catalog.text ELSE '' END";
+}
+
 std::string model(const Plan &plan) {
 	return plan.relation + " AS " + plan.alias;
 }

@@ -60,6 +60,13 @@ std::string match_json(const Plan &plan);
 std::string shared_matches(const Plan &plan); // hashes that several keys have
 std::string duplicate_keys(const Plan &plan);
 
+// Which of the changes of one key a row of chg is: the match value whose removal it is, as text, or ''.
+std::string former_of(std::string_view row);
+// The record of a removal, from a row dressed as the model (alias) with "%mv" and "%p".
+std::string removal_record(const Plan &plan);
+// Rows (k, k1.., op, former, h, mh, mv, r, key, pk, rec) into chg, with what was refused before.
+std::string insert_changes(const Plan &plan, const std::string &rows);
+
 std::string snapshot(const Plan &plan);
 std::string cur(const Plan &plan);
 std::string dif(const Plan &plan);

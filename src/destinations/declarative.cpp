@@ -65,6 +65,8 @@ Scope scope_of(const Definition &definition, const ClientSettings &settings) {
 	scope.secrets = settings.secrets;
 	for (auto &[name, spec] : definition.secrets) // one that is not required and not given is empty
 		scope.secrets.try_emplace(name, "");
+	if (!definition.messages.empty())
+		scope.messages = std::make_shared<Messages>(definition.messages, scope);
 	return scope;
 }
 
@@ -93,8 +95,9 @@ AuthSpec render_auth(const Definition &definition, const Scope &scope) {
 DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings &settings)
     : definition_(std::move(definition)), specs_(requests_for(definition_, settings.object)),
       response_(definition_.response), limits_(definition_.limits), object_(settings.object),
-      batch_size_(settings.batch_size),
-      timeout_(settings.timeout), changes_objects_(settings.mode == "upsert" || settings.mode == "mirror") {
+      batch_size_(settings.batch_size), timeout_(settings.timeout),
+      changes_objects_((settings.mode == "upsert" || settings.mode == "mirror") &&
+                       settings.sync_type != "notifications") {
 	if (auto object = find_object(definition_, settings.object)) {
 		limits_ = merged_limits(limits_, object->limits);
 		if (object->response)
@@ -107,8 +110,11 @@ DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings
 		scope.where = "headers." + name;
 		headers_.emplace_back(name, TextTemplate(text, scope, Context::header));
 	}
+	messages_ = scope.messages;
+	if (messages_ && messages_->digest())
+		std::erase_if(specs_, [](auto &entry) { return entry.first.starts_with("message."); });
 	for (auto &[key, spec] : specs_)
-		requests_.emplace(key, RequestTemplate(spec, scope));
+		requests_.emplace(key, RequestTemplate(spec, request_scope(key, scope)));
 	if (limits_.rate_key)
 		rate_key_ = rate_key_template(*limits_.rate_key, scope);
 	idempotency_ = idempotency_template(definition_.idempotency.key, scope);
@@ -116,6 +122,10 @@ DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings
 	post.place = "default request";
 	if (definition_.posts_by_default)
 		default_.emplace(post, scope);
+	if (definition_.posts_by_default && messages_) {
+		post.body = nlohmann::ordered_json::object({{"text", "{{ message }}"}});
+		default_message_.emplace(post, scope);
+	}
 	if (definition_.test) {
 		test_.emplace(*definition_.test, scope);
 	} else {
@@ -145,8 +155,15 @@ DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings
 
 const RequestTemplate *DeclarativeClient::find(Operation operation, Change change) const {
 	std::string key = serving_key(specs_, operation, change);
-	if (!key.empty())
-		return &requests_.at(key);
+	const RequestTemplate *found = key.empty() ? nullptr : &requests_.at(key);
+	if (operation == Operation::message && messages_) {
+		if (!found && default_message_ && !any_message(specs_))
+			found = &*default_message_;
+		// A change that no template speaks of is not told by a request that needs one.
+		return found && (messages_->has(change) || !found->uses(Source::message)) ? found : nullptr;
+	}
+	if (found)
+		return found;
 	bool otherwise = definition_.posts_by_default && operation != Operation::archive && operation != Operation::clear &&
 	                 !(operation == Operation::message && any_message(specs_));
 	return otherwise ? &*default_ : nullptr;
@@ -201,10 +218,9 @@ bool DeclarativeClient::names_remote_id(Operation operation, Change change) cons
 
 std::optional<Operation> DeclarativeClient::serves(Operation wanted, Change change) const {
 	std::string key = serving_key(specs_, wanted, change);
-	if (key.empty())
+	if (key.empty() || wanted == Operation::message)
 		return find(wanted, change) ? std::optional(wanted) : std::nullopt;
-	if (wanted == Operation::insert || wanted == Operation::update || wanted == Operation::clear ||
-	    wanted == Operation::message)
+	if (wanted == Operation::insert || wanted == Operation::update || wanted == Operation::clear)
 		return wanted; // upsert serves insert as an insert, update serves clear as a clear
 	return operation_from(key);
 }

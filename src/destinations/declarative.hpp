@@ -55,9 +55,10 @@ private:
 	std::string base_url_;
 	std::vector<std::pair<std::string, TextTemplate>> headers_;
 	std::map<std::string, RequestTemplate> requests_; // by key
-	std::optional<RequestTemplate> default_, test_;
+	std::optional<RequestTemplate> default_, default_message_, test_;
 	std::optional<TextTemplate> rate_key_;
 	TextTemplate idempotency_;
+	std::shared_ptr<const Messages> messages_; // null: none
 	std::unique_ptr<Auth> auth_;
 	http::Redactor redactor_;
 	std::size_t batch_size_;

@@ -15,7 +15,7 @@ std::map<std::string, KeySpec> read_keys(const Reader &reader) {
 	reader.each([&](const std::string &name, const Reader &entry) {
 		if (name.empty() || name.find_first_of("{}| ") != std::string::npos)
 			entry.fail("cannot be the name of a config key");
-		if (name == "tls" || name == "idempotency")
+		if (name == "tls" || name == "idempotency" || name == messages_key || name == digest_records_key)
 			entry.fail("is a key that every destination has already");
 		entry.only_keys({"required", "description", "default", "enum"});
 		KeySpec key;

@@ -14,6 +14,7 @@
 #include "destinations/auth.hpp"
 #include "destinations/encode.hpp"
 #include "destinations/mapper.hpp"
+#include "destinations/message.hpp"
 #include "destinations/reader.hpp"
 #include "destinations/template.hpp"
 
@@ -98,6 +99,7 @@ struct Definition {
 	std::map<std::string, std::string> first_run; // by sync type
 	nlohmann::ordered_json options = nlohmann::ordered_json::object();
 	std::optional<RequestSpec> test;
+	MessageSpec messages; // of the sync
 };
 
 // Throws Error that names the place inside the definition.

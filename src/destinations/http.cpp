@@ -63,7 +63,7 @@ void apply_sync_config(Definition &definition, const std::string &sync, const nl
 	Reader reader(config, "config of sync \"" + sync + "\"");
 	reader.expect_object();
 	if (definition.posts_by_default) {
-		reader.only_keys({"requests", "response", "limits", "idempotency"});
+		reader.only_keys({"requests", "response", "limits", "idempotency", messages_key, digest_records_key});
 		if (reader.has("requests"))
 			for (auto &[key, spec] : read_requests(reader.at("requests"), true))
 				definition.requests.insert_or_assign(key, spec);
@@ -74,6 +74,7 @@ void apply_sync_config(Definition &definition, const std::string &sync, const nl
 	}
 	if (reader.has("idempotency"))
 		definition.idempotency = read_idempotency(reader.at("idempotency"), definition.idempotency);
+	definition.messages = read_messages(reader);
 }
 
 nlohmann::ordered_json http_description() {
@@ -99,7 +100,9 @@ nlohmann::ordered_json http_description() {
     "requests": {"description": "by operation: method, path, query, headers, encoding, body, each, group_by and more (doc/definition-language.md); left out, an operation is POSTed to base_url"},
     "response": {"description": "what an answer means: rules, code, message, remote_id, atomic, records, wait, learn, format"},
     "limits": {"description": "batch_size, batch_bytes, record_bytes, concurrency, unique, rate, rate_key"},
-    "idempotency": {"description": "in place of the destination's"}
+    "idempotency": {"description": "in place of the destination's"},
+    "messages": {"description": "notifications: Mustache templates added, changed, removed, or digest; what they make is {{ message }}"},
+    "digest_records": {"description": "records of each kind that a digest shows, 1 to 20; default 10"}
   },
   "secrets": {
     "token": {"description": "auth type bearer"},

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/json_text.hpp"
+#include "destinations/message.hpp"
 #include "destinations/record_parts.hpp"
 
 namespace courier {
@@ -42,7 +43,7 @@ bool names_field(const std::string &name, const std::vector<std::string> &fields
 		         ". Besides them: record, rest, values, fields, records, index, key, key.<column>, previous.<field>, "
 		         "remote_id, match_field, match_fields, match_value, change, operation, run_id, sync, object, "
 		         "idempotency_key";
-		detail += ".";
+		detail += scope.messages ? ", message." : ".";
 	}
 	if (!scope.config.empty()) {
 		std::vector<std::string> names;
@@ -57,7 +58,8 @@ bool names_field(const std::string &name, const std::vector<std::string> &fields
 		detail += " Secrets: " + list(names) + ".";
 	}
 	throw Error("42703", scope.where + ": there is nothing called \"" + name + "\" for {{ " + name + " }}", detail,
-	            "Map the field, or correct the template.");
+	            name == "message" ? "Give the sync's config \"messages\", or map a field of this name."
+	                              : "Map the field, or correct the template.");
 }
 
 // {{ match_field }}: the field that the sync matches on; {{ match_fields }}: all of them.
@@ -120,6 +122,15 @@ void resolve(Placeholder &placeholder, const Scope &scope) {
 		return constant(scope.object);
 	if (resolve_match(placeholder, scope))
 		return;
+	if (name == "message" && scope.messages) {
+		placeholder.source = Source::message;
+		placeholder.messages = scope.messages;
+		return;
+	}
+	if (scope.digest && (name == "change" || name == "remote_id" || name == "key" || name.starts_with("key.") ||
+	                     name.starts_with("previous.")))
+		throw Error("42703", scope.where + ": {{ " + name + " }} speaks of one record, and a digest tells of all",
+		            "A digest has: message, record, " + list(digest_names()) + ".");
 	static constexpr std::array<std::pair<std::string_view, Source>, 11> words {{
 	    {"record", Source::record},
 	    {"rest", Source::rest},
@@ -335,6 +346,9 @@ bool append_json(std::string &out, const Placeholder &placeholder, const RenderI
 		return true;
 	case Source::idempotency_key:
 		json_append_string(out, input.idempotency_key);
+		return true;
+	case Source::message:
+		json_append_string(out, placeholder.messages->render(need()));
 		return true;
 	case Source::field:
 		break;

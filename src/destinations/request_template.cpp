@@ -13,9 +13,9 @@ namespace courier {
 
 namespace {
 
-constexpr std::array<Source, 10> per_record {Source::field,      Source::record,   Source::rest,      Source::values,
+constexpr std::array<Source, 11> per_record {Source::field,      Source::record,   Source::rest,       Source::values,
                                              Source::index,      Source::key,      Source::key_column, Source::previous,
-                                             Source::remote_id,  Source::change};
+                                             Source::remote_id,  Source::change,   Source::message};
 
 bool of_one_record(const Placeholder &placeholder) {
 	return std::find(per_record.begin(), per_record.end(), placeholder.source) != per_record.end();
@@ -216,6 +216,12 @@ void RequestTemplate::visit(const PlaceholderVisitor &visitor) const {
 		each_->visit(visitor);
 	if (each_key_)
 		each_key_->visit(visitor);
+}
+
+bool RequestTemplate::uses(Source source) const {
+	bool named = false;
+	visit([&](const Placeholder &its) { named = named || its.source == source; });
+	return named;
 }
 
 bool RequestTemplate::batches() const {

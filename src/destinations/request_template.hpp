@@ -40,6 +40,7 @@ public:
 	// Only records with the same text may share a batch.
 	std::string group(Operation operation, const Record &record) const;
 	bool groups() const { return group_by_.has_value(); }
+	bool uses(Source source) const; // anywhere in it
 
 	// Records that cannot be rendered are left out and named. The url is what follows base_url; headers begin with the
 	// content type.

@@ -22,6 +22,8 @@
 
 namespace courier {
 
+class Messages; // message.hpp
+
 enum class Source {
 	field,
 	record,
@@ -37,6 +39,7 @@ enum class Source {
 	change,
 	operation,
 	idempotency_key,
+	message,
 	constant
 };
 
@@ -53,6 +56,7 @@ struct Placeholder {
 	std::vector<std::string> path; // of field, key_column, previous
 	std::string name;              // as it was written, for messages
 	std::string constant;          // JSON text: config, secret, run_id, sync, object
+	std::shared_ptr<const Messages> messages; // of message
 	std::vector<PipeCall> pipes;
 	bool optional = false; // with "default" or "optional": the field need not be mapped
 };
@@ -71,6 +75,8 @@ struct Scope {
 	std::map<std::string, std::string> secrets;      // {{ secret.x }}, only in what the destination's owner wrote
 	bool secrets_allowed = false;
 	bool constants_only = false; // base_url, auth: nothing of a record
+	std::shared_ptr<const Messages> messages; // {{ message }}; null: no such name
+	bool digest = false;                      // a request for a whole run: nothing of one record
 	std::string run_id, sync, object;
 };
 

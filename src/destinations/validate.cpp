@@ -165,7 +165,7 @@ void compile_requests(const Definition &definition, const Requests &requests, Sc
 		TextTemplate(text, scope, Context::header);
 	}
 	for (auto &[key, spec] : requests) {
-		Scope here = scope;
+		Scope here = request_scope(key, scope);
 		bool removal = key == "delete" || key == "archive" || key == "remove";
 		if (removal)
 			here.removed = match;
@@ -266,7 +266,8 @@ Json check_sync(Json settings) {
 	client.sync_config = nlohmann::json(config);
 	Definition definition = definition_of(client);
 	if (!definition.posts_by_default)
-		check_keys(Reader(config, "config of sync \"" + sync + "\""), definition.sync_config, {"idempotency"});
+		check_keys(Reader(config, "config of sync \"" + sync + "\""), definition.sync_config,
+		           {"idempotency", std::string(messages_key), std::string(digest_records_key)});
 
 	client.object = resolve_object(settings, definition, sync, type);
 	if (!client.object.empty())
@@ -303,7 +304,10 @@ Json check_sync(Json settings) {
 		scope.key = key;
 	if (auto match = strings(settings, "match_on"); !match.empty())
 		scope.match = match;
+	if (!definition.messages.empty())
+		scope.messages = std::make_shared<Messages>(definition.messages, scope); // now with names
 	compile_requests(definition, requests, scope, strings(settings, "match_on"));
+	check_messages(definition, client.object, sync_type, scope);
 	check_limits(definition.limits, scope, "sync \"" + sync + "\": ");
 	if (object)
 		check_limits(object->limits, scope, "sync \"" + sync + "\": objects." + object->name + ".");

@@ -46,7 +46,8 @@ Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t 
 	record.key_json = rows.text(row, 7);
 	record.fields = rows.text(row, 8);
 	record.idempotency_key = rows.text(row, 9);
-	record.previous = rows.text(row, 10);
+	// Of messages the whole record that was accepted last is kept, of others the match values.
+	record.previous = run.plan.removal_payload && !rows.is_null(row, 12) ? rows.text(row, 12) : rows.text(row, 10);
 	record.remote_id = rows.text(row, 11);
 	if (run.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12)) {
 		std::vector<std::string> match_members; // the first parts of dotted names
@@ -60,6 +61,7 @@ Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t 
 Underway underway_from_page(const Rows &rows, std::size_t row) {
 	Underway underway;
 	underway.former = rows.get<bool>(row, 3);
+	underway.former_value = rows.get<std::string>(row, 14);
 	underway.hash = rows.get<std::optional<Uuid>>(row, 4);
 	underway.origin = rows.get<std::int64_t>(row, 5);
 	underway.change = static_cast<Change>(rows.text(row, 1)[0]);

@@ -37,48 +37,54 @@ void copy_rejected(RunDefinition &run) {
 		UserContext context(run.as_owner());
 		spi_execute(create_rejected(run.plan));
 	}
-	std::string after;
+	std::string after, after_former;
 	bool first = true;
 	for (;;) {
-		Rows rows =
-		    spi_execute("SELECT key, hash, outcome, origin_run_id, next_attempt_at FROM courier_internal.rejected"
-		                " WHERE sync_id = $1 AND ($3 OR key > $2) ORDER BY key LIMIT $4",
-		                run.sync_id, after, first, page_rows);
+		Rows rows = spi_execute(
+		    "SELECT key, former, hash, outcome, origin_run_id, next_attempt_at FROM courier_internal.rejected"
+		    " WHERE sync_id = $1 AND ($4 OR (key, former) > ($2, $3)) ORDER BY key, former LIMIT $5",
+		    run.sync_id, after, after_former, first, page_rows);
 		if (rows.empty())
 			return;
 		first = false;
 		run.plan.has_rejected = true;
-		std::vector<std::string> keys, outcomes;
+		std::vector<std::string> keys, formers, outcomes;
 		std::vector<std::optional<Uuid>> hashes;
 		std::vector<std::int64_t> origins;
 		std::vector<std::optional<Timestamptz>> due;
 		for (std::size_t row = 0; row < rows.size(); row++) {
 			keys.push_back(rows.get<std::string>(row, 0));
-			hashes.push_back(rows.get<std::optional<Uuid>>(row, 1));
-			outcomes.push_back(rows.get<std::string>(row, 2));
-			origins.push_back(rows.get<std::int64_t>(row, 3));
-			due.push_back(rows.get<std::optional<Timestamptz>>(row, 4));
+			formers.push_back(rows.get<std::string>(row, 1));
+			hashes.push_back(rows.get<std::optional<Uuid>>(row, 2));
+			outcomes.push_back(rows.get<std::string>(row, 3));
+			origins.push_back(rows.get<std::int64_t>(row, 4));
+			due.push_back(rows.get<std::optional<Timestamptz>>(row, 5));
 		}
 		after = keys.back();
+		after_former = formers.back();
 		UserContext context(run.as_owner());
 		spi_execute("INSERT INTO " + scratch_table(run.plan, "rej") +
-		                " SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.uuid[], $3::pg_catalog.text[],"
-		                " $4::pg_catalog.int8[], $5::pg_catalog.timestamptz[])",
-		            keys, hashes, outcomes, origins, due);
+		                " SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.uuid[],"
+		                " $4::pg_catalog.text[], $5::pg_catalog.int8[], $6::pg_catalog.timestamptz[])",
+		            keys, formers, hashes, outcomes, origins, due);
 	}
 }
 
 // Rejected records that no difference mentions any more: accepted in another way, back to the accepted value, or gone.
 void forget_stale_rejected(const RunDefinition &run) {
-	std::vector<std::string> keys;
+	std::vector<std::string> keys, formers;
 	{
 		UserContext context(run.as_owner());
 		Rows rows = spi_execute(stale_rejected(run.plan));
-		for (std::size_t row = 0; row < rows.size(); row++)
+		for (std::size_t row = 0; row < rows.size(); row++) {
 			keys.push_back(rows.get<std::string>(row, 0));
+			formers.push_back(rows.get<std::string>(row, 1));
+		}
 	}
 	if (!keys.empty())
-		spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1 AND key = ANY ($2)", run.sync_id, keys);
+		spi_execute("DELETE FROM courier_internal.rejected r USING unnest($2::text[], $3::text[]) u (key, former)"
+		            " WHERE r.sync_id = $1 AND r.key = u.key AND r.former = u.former",
+		            run.sync_id, keys, formers);
 }
 
 void store_invalid(const RunDefinition &run) {
@@ -207,7 +213,7 @@ bool same_key_types(const PlanFormat &former, const Plan &plan) {
 	                  [](const PlanKey &a, const PlanKey &b) { return a.type == b.type; });
 }
 
-// The table is the owner's, so he could have done anything to it: what the run relies on is looked at before each use.
+// Such a table is the owner's, so he could have done anything to it: what the run relies on is looked at before each use.
 Rows plain_table(const RunDefinition &run, const std::string &table) {
 	return spi_execute("SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
 	                " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)"
@@ -216,19 +222,45 @@ Rows plain_table(const RunDefinition &run, const std::string &table) {
 	                table, ObjectId {run.owner});
 }
 
-void check_snapshot_table(const RunDefinition &run) {
-	Rows rows = plain_table(run, snapshot_table(run.sync_id));
+// False: there is no such table.
+bool check_own_table(const RunDefinition &run, const std::string &table) {
+	Rows rows = plain_table(run, table);
 	if (rows.empty())
+		return false;
+	if (!rows.get<bool>(0, 0))
+		throw Error("55000", "the table " + table + " of sync \"" + run.sync + "\" is not as pg_courier made it",
+		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
+		            "Remove what was added to it.");
+	return true;
+}
+
+void check_snapshot_table(const RunDefinition &run) {
+	if (!check_own_table(run, snapshot_table(run.sync_id)))
 		throw Error("42P01",
 		            "the snapshot of sync \"" + run.sync + "\" is gone: table " + snapshot_table(run.sync_id) +
 		                " does not exist",
 		            {}, "Run the sync with resync => 'baseline' or resync => 'full' to make it again.");
-	if (!rows.get<bool>(0, 0))
-		throw Error("55000",
-		            "the snapshot table " + snapshot_table(run.sync_id) + " of sync \"" + run.sync +
-		                "\" is not as pg_courier made it",
-		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
-		            "Remove what was added to it.");
+}
+
+// With the snapshot goes what it has given up.
+void forget_former(const RunDefinition &run) {
+	UserContext context(run.as_owner({{"client_min_messages", "warning"}}));
+	spi_execute("DROP TABLE IF EXISTS " + former_table(run.sync_id));
+}
+
+// True: there are former match values to be removed. Those of other match fields cannot be compared with today's.
+bool prepare_former(const RunDefinition &run) {
+	if (run.plan.former && run.plan.former->match != format_of(run.plan).match)
+		forget_former(run);
+	if (!check_own_table(run, former_table(run.sync_id))) {
+		run_as_owner(run, create_former(run.plan));
+		return false;
+	}
+	UserContext context(run.as_owner());
+	if (spi_execute("SELECT FROM " + former_table(run.sync_id) + " LIMIT 1").processed() == 0)
+		return false;
+	spi_execute(former_is_accepted(run.plan));
+	return true;
 }
 
 // What earlier runs of this sync left in doubt when they were interrupted.
@@ -280,6 +312,7 @@ void ensure_snapshot(RunDefinition &run) {
 		if (!run.former) {
 			// Never used; the model's key may be another one by now.
 			run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
+			forget_former(run);
 			make_snapshot(run);
 			return;
 		}
@@ -305,6 +338,7 @@ void ensure_snapshot(RunDefinition &run) {
 	run.former.reset();
 	run.plan.former.reset();
 	run.plan.former_lost = false;
+	forget_former(run);
 	make_snapshot(run);
 	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
 }
@@ -357,7 +391,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 	drop_copies(run, result);
 }
 
-void find_changes(RunDefinition &run, Comparison &result) {
+void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	Plan &plan = run.plan;
 	RowCounts counts = stage_differences(run);
 	COURIER_FAULT("staged");
@@ -385,9 +419,14 @@ void find_changes(RunDefinition &run, Comparison &result) {
 	}
 	if (wanted > 0 && run_as_owner(run, build_changes(plan)) != wanted)
 		drop_copies(run, result);
-	if (plan.rename_by_removal && wanted > 0) {
-		run_as_owner(run, add_rename_removals(plan));
+	if (plan.rename_by_removal && wanted > 0)
 		run_as_owner(run, mark_renamed(plan));
+	// A run of one record does not see who else has the value; the next whole run removes it.
+	if (plan.rename_by_removal && plan.only_key.empty()) {
+		if (wanted > 0)
+			run_as_owner(run, add_rename_removals(plan));
+		if (given_up)
+			run_as_owner(run, add_former_removals(plan));
 	}
 	bool hold = result.null_keys && !run.options.remove_despite_null_keys;
 	if (gone > 0 && hold) {
@@ -422,11 +461,12 @@ Comparison compare_model(RunDefinition &run) {
 	ensure_snapshot(run);
 	if (plan.only_key.empty()) // keys of another type say nothing
 		take_in_doubt(run, run.former && same_key_types(*run.former, plan));
+	bool given_up = plan.rename_by_removal && prepare_former(run);
 	copy_rejected(run);
 	if (is_all_new(run))
 		add_all(run, result);
 	else
-		find_changes(run, result);
+		find_changes(run, result, given_up);
 	{
 		UserContext context(run.as_owner());
 		Rows rows = spi_execute(count_changes(plan));
@@ -467,6 +507,7 @@ Comparison take_baseline(RunDefinition &run) {
 		if (run.plan.keep_match())
 			run_as_owner(run, note_shared_matches(run.plan));
 	}
+	forget_former(run);
 	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
 	store_invalid(run);
 	store_format(run, true);

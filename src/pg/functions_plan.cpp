@@ -3,6 +3,7 @@
 #include "core/json_text.hpp"
 #include "pg/change_pages.hpp"
 #include "pg/comparison.hpp"
+#include "pg/digest.hpp"
 #include "pg/run_worker.hpp"
 #include "pg/spi.hpp"
 #include "pg/subtransaction.hpp"
@@ -122,7 +123,14 @@ COURIER_FUNCTION(courier_preview_requests) {
 		OperationMap operations;
 		auto client = open_client(run, operations);
 		std::vector<Record> records;
-		if (!run.is_baseline()) { // a baseline sends nothing
+		std::int64_t told = 0; // by a digest
+		if (!run.is_baseline() && run.digest_records) {
+			Subtransaction undo;
+			Comparison found = compare_model(run);
+			told = found.added + found.changed + found.removed;
+			if (told > 0)
+				records.push_back(digest_record(run, found));
+		} else if (!run.is_baseline()) { // a baseline sends nothing
 			Subtransaction undo;
 			const Comparison found = compare_model(run);
 			client->expect(static_cast<std::uint64_t>(found.added + found.changed + found.removed));
@@ -155,8 +163,11 @@ COURIER_FUNCTION(courier_preview_requests) {
 				headers += ':';
 				json_append_string(headers, client->redact(header.value));
 			}
-			result.add({std::string(to_text(change)), std::string(to_text(*operation)),
-			            static_cast<int>(rendered.records.size()), rendered.request.method,
+			std::optional<std::string> word;
+			if (!run.digest_records)
+				word = to_text(change);
+			result.add({word, std::string(to_text(*operation)),
+			            static_cast<int>(run.digest_records ? told : std::ssize(rendered.records)), rendered.request.method,
 			            client->redact(rendered.request.url), Jsonb {headers + "}"},
 			            client->redact(rendered.request.plain_body())});
 			made++;

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <unordered_map>
 
+#include "destinations/message.hpp"
 #include "destinations/operations.hpp"
 #include "destinations/registry.hpp"
 #include "pg/model_shape.hpp"
@@ -179,6 +180,14 @@ RunDefinition read_definition(const std::string &text) {
 	out.client.sync_type = out.sync_type;
 	out.client.object = text_of(sync, "object");
 	out.client.sync_config = json(sync.at("config"));
+	if (out.sync_type == "notifications") {
+		ordered_json config(out.client.sync_config);
+		MessageSpec messages = read_messages(Reader(config, "config of sync \"" + out.sync + "\""));
+		if (!messages.empty())
+			out.options.changed_fields_only = false; // a template may name any field
+		if (messages.digest())
+			out.digest_records = static_cast<int>(messages.digest_records);
+	}
 	out.client.batch_size = out.options.batch_size;
 	out.client.timeout = out.options.timeout;
 	out.client.run_id = std::to_string(out.run_id);

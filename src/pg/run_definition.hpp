@@ -32,6 +32,7 @@ struct RunDefinition {
 
 	std::optional<PlanFormat> former; // what the snapshot was made with; nullopt: it is empty
 	Plan plan;
+	std::optional<int> digest_records; // set: one message for all changes of the run, with so many samples of each kind
 
 	bool first_run_done = false; // by a run that came to its end; a test of one record is none
 

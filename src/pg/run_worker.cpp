@@ -2,6 +2,7 @@
 #include "destinations/operations.hpp"
 #include "destinations/registry.hpp"
 #include "pg/comparison.hpp"
+#include "pg/digest.hpp"
 #include "pg/fault.hpp"
 #include "pg/housekeeping.hpp"
 #include "pg/jobs.hpp"
@@ -192,7 +193,8 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 			transaction.commit();
 		}
 		report_activity("sending", run.sync);
-		SendResult sent = send_changes(run, operations, client, found, asked.requests);
+		SendResult sent = run.digest_records ? send_digest(run, operations, client, found)
+		                                     : send_changes(run, operations, client, found, asked.requests);
 		ending.snapshot_change += sent.totals.snapshot_change;
 		if (auto end = stopped(sent)) {
 			end->snapshot_change = ending.snapshot_change;
@@ -233,10 +235,11 @@ std::unique_ptr<Client> open_client(RunDefinition &run, OperationMap &operations
 	Plan &plan = run.plan;
 	plan.send_removals = operations.removed.has_value();
 	plan.clear_removals = operations.removed == Operation::clear;
-	// A request that names the previous identifier can rename; without one, a changed identifier is another record.
+	// A request that names the previous identifier can rename; without one, a changed identifier is another record. A message
+	// about a changed record is one message.
 	std::string requests = run.client.sync_config.dump() + run.client.definition.dump();
 	plan.rename_by_removal = plan.keep_match() && plan.send_removals && plan.compare_changes &&
-	                         requests.find("previous.") == std::string::npos &&
+	                         run.sync_type != "notifications" && requests.find("previous.") == std::string::npos &&
 	                         !names_remote_id(*client, operations.changed, Change::changed);
 	// The destination's own identifier is never another record's.
 	plan.hold_removals = !names_remote_id(*client, operations.removed, Change::removed);

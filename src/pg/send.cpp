@@ -136,6 +136,9 @@ public:
 		delivery_.keep_jobs(jobs_);
 	}
 
+	using Write = std::function<void(std::vector<Settled>, std::vector<Exchange>, std::uint64_t)>;
+	void write_with(Write write) { write_ = std::move(write); } // in place of the settlement record by record
+
 	template <typename Feed> SendResult run(Feed feed);
 	Delivery &delivery() { return delivery_; }
 	Settlement &settlement() { return settlement_; }
@@ -146,7 +149,10 @@ private:
 		if (settled_.empty() && exchanges_.empty() && !jobs_.pending())
 			return;
 		HoldCancel hold;
-		settlement_.settle(std::move(settled_), std::move(exchanges_), underway_, delivery_.requests());
+		if (write_)
+			write_(std::move(settled_), std::move(exchanges_), delivery_.requests());
+		else
+			settlement_.settle(std::move(settled_), std::move(exchanges_), underway_, delivery_.requests());
 		settled_.clear();
 		exchanges_.clear();
 	}
@@ -164,6 +170,7 @@ private:
 	TableJobStore jobs_;
 	Settlement settlement_;
 	UnderwayRecords underway_;
+	Write write_;
 	std::vector<Settled> settled_;
 	std::vector<Exchange> exchanges_;
 };
@@ -243,6 +250,25 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 	loop.settlement().abort_rest(planned.added, planned.changed, planned.removed);
 	result.totals = loop.settlement().totals();
 	return result;
+}
+
+SendResult deliver(const RunDefinition &run, const OperationMap &operations, Client &client,
+                   const std::function<std::optional<Record>()> &next,
+                   const std::function<void(std::vector<Settled>, std::vector<Exchange>, std::uint64_t)> &write) {
+	SendLoop loop(run, delivery_options(run), operations, client, Held::by_run, 0);
+	loop.write_with(write);
+	Delivery &delivery = loop.delivery();
+	bool ended = false;
+	return loop.run([&] {
+		while (!ended && delivery.wants_more()) {
+			if (auto record = next()) {
+				delivery.offer(std::move(*record));
+			} else {
+				delivery.end();
+				ended = true;
+			}
+		}
+	});
 }
 
 SendResult ask_open_jobs(const RunDefinition &run, const OperationMap &operations, Client &client) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "core/client.hpp"
 #include "core/delivery.hpp"
 #include "pg/comparison.hpp"
@@ -21,5 +23,11 @@ SendResult send_changes(const RunDefinition &run, const OperationMap &operations
 
 // Before a run compares: what became of the jobs that former runs left at the destination. Settles it.
 SendResult ask_open_jobs(const RunDefinition &run, const OperationMap &operations, Client &client);
+
+// The loop itself. `next` gives the records, in sending order, nullopt at the end; `write` settles outcomes and logs, at least
+// every second. Both may open transactions. The totals of the result are the caller's.
+SendResult deliver(const RunDefinition &run, const OperationMap &operations, Client &client,
+                   const std::function<std::optional<Record>()> &next,
+                   const std::function<void(std::vector<Settled>, std::vector<Exchange>, std::uint64_t)> &write);
 
 } // namespace courier::pg

@@ -86,40 +86,53 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 }
 
 void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
-	std::vector<Tid> accepted, skipped, removed, in_doubt;
+	std::vector<Tid> accepted, skipped, renamed, removed, former_removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
 	for (auto &one : settled) {
-		Change change = underway.at(one.record.id).change;
-		if (one.outcome == Outcome::succeeded && change == Change::removed) {
-			removed.push_back(Tid::unpack(one.record.id));
+		const Underway &known = underway.at(one.record.id);
+		const Tid tid = Tid::unpack(one.record.id);
+		const bool removal = known.change == Change::removed;
+		if (one.outcome == Outcome::succeeded && removal) {
+			(known.former ? former_removed : removed).push_back(tid);
 		} else if (one.outcome == Outcome::succeeded) {
-			accepted.push_back(Tid::unpack(one.record.id));
+			accepted.push_back(tid);
 			remote_ids.push_back(or_null(storable(one.remote_id)));
-		} else if (one.outcome == Outcome::skipped && change != Change::removed) {
-			skipped.push_back(Tid::unpack(one.record.id));
-		} else if (change != Change::added && may_have_arrived(one)) {
-			in_doubt.push_back(Tid::unpack(one.record.id));
+		} else if (one.outcome == Outcome::skipped && !removal) {
+			skipped.push_back(tid);
+		} else if (known.change != Change::added && may_have_arrived(one) && run_.sync_type != "notifications") {
+			in_doubt.push_back(tid);
 		}
-		if (one.outcome == Outcome::succeeded && change == Change::added)
+		if (known.former && !removal && (one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped))
+			renamed.push_back(tid);
+		if (one.outcome == Outcome::succeeded && known.change == Change::added && !known.former)
 			totals_.snapshot_change++;
-		if (one.outcome == Outcome::succeeded && change == Change::removed && !underway.at(one.record.id).former)
-			totals_.snapshot_change--;
 	}
-	if (accepted.empty() && skipped.empty() && removed.empty() && in_doubt.empty())
+	totals_.snapshot_change -= static_cast<std::int64_t>(removed.size());
+	if (accepted.empty() && skipped.empty() && removed.empty() && former_removed.empty() && in_doubt.empty())
 		return;
 	UserContext context(run_.as_owner(tid_settings()));
+	const Plan &plan = run_.plan;
+	if (plan.rename_by_removal && !renamed.empty())
+		spi_execute(keep_former(plan, held_), renamed);
 	if (!accepted.empty())
-		spi_execute(settle_accepted(run_.plan, held_), accepted, remote_ids);
+		spi_execute(settle_accepted(plan, held_), accepted, remote_ids);
 	if (!skipped.empty())
-		spi_execute(settle_skipped(run_.plan, held_), skipped);
+		spi_execute(settle_skipped(plan, held_), skipped);
+	if (plan.rename_by_removal && !accepted.empty())
+		spi_execute(drop_former(plan, held_), accepted);
 	if (!removed.empty())
-		spi_execute(settle_removed(run_.plan, held_), removed);
+		spi_execute(settle_removed(plan, held_), removed);
+	if (!former_removed.empty()) {
+		spi_execute(drop_former(plan, held_), former_removed);
+		totals_.snapshot_change -=
+		    static_cast<std::int64_t>(spi_execute(settle_former_removed(plan, held_), former_removed).processed());
+	}
 	if (!in_doubt.empty())
-		spi_execute(settle_in_doubt(run_.plan, held_), in_doubt);
+		spi_execute(settle_in_doubt(plan, held_), in_doubt);
 }
 
 void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
-	std::vector<std::string> keys, changes, outcomes, done;
+	std::vector<std::string> keys, formers, changes, outcomes, done, done_formers;
 	std::vector<Jsonb> primary_keys;
 	std::vector<std::optional<Uuid>> hashes;
 	std::vector<std::int64_t> origins;
@@ -130,12 +143,15 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 		if (one.outcome == Outcome::aborted)
 			continue;
 		if (one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped) {
-			if (run_.plan.has_rejected || held_ == Held::by_job)
+			if (run_.plan.has_rejected || held_ == Held::by_job) {
 				done.push_back(record.key);
+				done_formers.push_back(underway.at(record.id).former_value);
+			}
 			continue;
 		}
 		const Underway &known = underway.at(record.id);
 		keys.push_back(record.key);
+		formers.push_back(known.former_value);
 		primary_keys.push_back({record.key_json});
 		changes.emplace_back(to_text(known.change));
 		outcomes.emplace_back(to_text(one.outcome));
@@ -147,20 +163,22 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 		payloads.push_back(record.fields);
 	}
 	if (!done.empty())
-		spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1 AND key = ANY ($2)", run_.sync_id, done);
+		spi_execute("DELETE FROM courier_internal.rejected r USING unnest($2::text[], $3::text[]) u (key, former)"
+		            " WHERE r.sync_id = $1 AND r.key = u.key AND r.former = u.former",
+		            run_.sync_id, done, done_formers);
 	if (keys.empty())
 		return;
 	// A minute, doubling to a day; another hash is another change and begins anew. Unknown ones are held.
 	spi_execute(
-	    "INSERT INTO courier_internal.rejected AS r (sync_id, key, primary_key, change, outcome, hash, origin_run_id,"
+	    "INSERT INTO courier_internal.rejected AS r (sync_id, key, former, primary_key, change, outcome, hash, origin_run_id,"
 	    " next_attempt_at, http_status, error_code, message, payload)"
-	    " SELECT DISTINCT ON (u.key) $1, u.key, u.pk, u.change, u.outcome, u.hash, u.origin,"
+	    " SELECT DISTINCT ON (u.key, u.former) $1, u.key, u.former, u.pk, u.change, u.outcome, u.hash, u.origin,"
 	    " CASE WHEN u.outcome = 'unknown' THEN 'infinity'::timestamptz"
 	    " ELSE pg_catalog.clock_timestamp() + interval '1 minute' END, u.status, u.code, u.message, u.payload"
 	    " FROM unnest($2::text[], $3::jsonb[], $4::text[], $5::text[], $6::uuid[], $7::int8[], $8::int4[],"
-	    " $9::text[], $10::text[], $11::text[]) u (key, pk, change, outcome, hash, origin, status, code, message, "
-	    "payload)"
-	    " ON CONFLICT (sync_id, key) DO UPDATE SET primary_key = excluded.primary_key, change = excluded.change,"
+	    " $9::text[], $10::text[], $11::text[], $12::text[]) u (key, pk, change, outcome, hash, origin, status, code,"
+	    " message, payload, former)"
+	    " ON CONFLICT (sync_id, key, former) DO UPDATE SET primary_key = excluded.primary_key, change = excluded.change,"
 	    " outcome = excluded.outcome, hash = excluded.hash,"
 	    " origin_run_id = excluded.origin_run_id,"
 	    " attempts = CASE WHEN r.hash IS NOT DISTINCT FROM excluded.hash THEN r.attempts + 1 ELSE 1 END,"
@@ -171,7 +189,8 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 	    " ELSE excluded.next_attempt_at END,"
 	    " http_status = excluded.http_status, error_code = excluded.error_code, message = excluded.message,"
 	    " payload = excluded.payload",
-	    run_.sync_id, keys, primary_keys, changes, outcomes, hashes, origins, statuses, codes, messages, payloads);
+	    run_.sync_id, keys, primary_keys, changes, outcomes, hashes, origins, statuses, codes, messages, payloads,
+	    formers);
 }
 
 void Settlement::write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
@@ -225,30 +244,63 @@ void Settlement::write_requests(const std::vector<Exchange> &exchanges) {
 	}
 }
 
+void Settlement::Counts::add(Outcome outcome, int change, std::int64_t records) {
+	switch (outcome) {
+	case Outcome::succeeded:
+		succeeded[change] += records;
+		break;
+	case Outcome::rejected:
+		rejected[change] += records;
+		break;
+	case Outcome::skipped:
+		skipped += records;
+		break;
+	case Outcome::unknown:
+		unknown += records;
+		break;
+	case Outcome::aborted:
+		aborted += records;
+		break;
+	}
+}
+
 void Settlement::write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway,
                                 std::uint64_t requests) {
-	std::int64_t succeeded[3] = {0, 0, 0}, rejected[3] = {0, 0, 0}, skipped = 0, unknown = 0, aborted = 0;
+	Counts counts;
 	for (auto &one : settled) {
 		int change = index_of(underway.at(one.record.id).change);
 		written_[change]++;
-		switch (one.outcome) {
-		case Outcome::succeeded:
-			succeeded[change]++;
-			break;
-		case Outcome::rejected:
-			rejected[change]++;
-			break;
-		case Outcome::skipped:
-			skipped++;
-			break;
-		case Outcome::unknown:
-			unknown++;
-			break;
-		case Outcome::aborted:
-			aborted++;
-			break;
-		}
+		counts.add(one.outcome, change, 1);
 	}
+	write_counts(counts, requests);
+	if (held_ == Held::by_job) {
+		std::int64_t planned[3] = {0, 0, 0};
+		for (auto &one : settled)
+			planned[index_of(underway.at(one.record.id).change)]++;
+		spi_execute("UPDATE courier_internal.run SET planned_added = planned_added + $2,"
+		            " planned_changed = planned_changed + $3, planned_removed = planned_removed + $4 WHERE run_id = $1",
+		            run_.run_id, planned[0], planned[1], planned[2]);
+	}
+}
+
+void Settlement::write_records(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
+	write_rejected(settled, underway);
+	write_changes(settled, underway);
+}
+
+void Settlement::count_all(Outcome outcome, const std::int64_t (&records)[3], std::uint64_t requests) {
+	Counts counts;
+	for (int change = 0; change < 3; change++) {
+		counts.add(outcome, change, records[change]);
+		written_[change] += records[change];
+	}
+	if (outcome == Outcome::succeeded)
+		totals_.snapshot_change += records[0] - records[2];
+	write_counts(counts, requests);
+}
+
+void Settlement::write_counts(const Counts &counts, std::uint64_t requests) {
+	auto &[succeeded, rejected, skipped, unknown, aborted] = counts;
 	totals_.succeeded += succeeded[0] + succeeded[1] + succeeded[2];
 	totals_.rejected += rejected[0] + rejected[1] + rejected[2];
 	totals_.skipped += skipped;
@@ -261,14 +313,6 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
 	            " aborted = aborted + $10, requests = $11 WHERE run_id = $1",
 	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped,
 	            unknown, aborted, static_cast<std::int64_t>(requests));
-	if (held_ == Held::by_job) {
-		std::int64_t planned[3] = {0, 0, 0};
-		for (auto &one : settled)
-			planned[index_of(underway.at(one.record.id).change)]++;
-		spi_execute("UPDATE courier_internal.run SET planned_added = planned_added + $2,"
-		            " planned_changed = planned_changed + $3, planned_removed = planned_removed + $4 WHERE run_id = $1",
-		            run_.run_id, planned[0], planned[1], planned[2]);
-	}
 }
 
 void Settlement::abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed) {

@@ -12,7 +12,8 @@ namespace courier::pg {
 struct Underway {
 	std::optional<Uuid> hash; // none for a removal
 	std::int64_t origin = 0;
-	bool former = false;
+	bool former = false;      // one of the two that tell of a changed match value
+	std::string former_value; // of the removal: which value, as rejected records know it; else empty
 	Change change = Change::added; // as planned: counters go by it, whatever the destination made of it
 };
 
@@ -36,6 +37,10 @@ public:
 	// Takes the records out of `underway`.
 	void settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
 	            std::uint64_t requests);
+	// Rejected records and the log alone; in the caller's transaction. For outcomes whose snapshot has moved already.
+	void write_records(const std::vector<Settled> &settled, const UnderwayRecords &underway);
+	// So many added, changed and removed records that all had this outcome; likewise.
+	void count_all(Outcome outcome, const std::int64_t (&counts)[3], std::uint64_t requests);
 	const Totals &totals() const { return totals_; }
 	// What the run does not get to any more.
 	void abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed);
@@ -48,6 +53,12 @@ private:
 	void write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway);
 	void write_requests(const std::vector<Exchange> &exchanges);
 	void write_counters(const std::vector<Settled> &settled, const UnderwayRecords &underway, std::uint64_t requests);
+
+	struct Counts {
+		std::int64_t succeeded[3] = {0, 0, 0}, rejected[3] = {0, 0, 0}, skipped = 0, unknown = 0, aborted = 0;
+		void add(Outcome outcome, int change, std::int64_t records);
+	};
+	void write_counts(const Counts &counts, std::uint64_t requests);
 
 	const RunDefinition &run_;
 	TableJobStore &jobs_;

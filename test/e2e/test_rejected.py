@@ -138,3 +138,204 @@ def blocked_schedule(t):
     equal(t.rows(f"SELECT health FROM courier.syncs WHERE name = '{t.name}'"), [{"health": "blocked"}])
     t.sql(f"SELECT courier.alter_sync('{t.name}', schedule => 'every 1 second')")
     equal(t.rows(f"SELECT next_run_at FROM courier.syncs WHERE name = '{t.name}'"), [{"next_run_at": None}])
+
+
+BY_EMAIL = {"upsert": {"method": "PUT", "path": "/{{ email }}", "body": "{{ record }}"}, "delete": {"method": "DELETE", "path": "/{{ email }}"}}
+
+
+def people(t, *rows, **more):
+    """A mirror whose records are named by an e-mail address that is not the key."""
+    t.table(rows, "id integer PRIMARY KEY, email text")
+    t.sync(**{"mode": "mirror", "mapping": {"email": "email", "n": "id"}, "match_on": "{email}", "requests": BY_EMAIL, **more})
+    t.run(succeeded_added=len(rows))
+    t.seen()
+
+
+def rename(t, number, email):
+    t.sql(f"UPDATE {t.name} SET email = '{email}' WHERE id = {number}")
+
+
+def only(t, method, *answers):
+    """These answers for requests of this method below the test's path, in order; everything else is stored."""
+    left = list(answers)
+
+    def answer(request):
+        return left.pop(0) if request.method == method and left else Answer(200)
+    t.receiver.script(t.path, answer)
+
+
+def retry(t):
+    t.call(f"SELECT courier.retry_rejected('{t.name}')")
+
+
+@test("former match value: its removal was rejected; it is tried again, by itself, until it is accepted")
+def former_rejected(t):
+    people(t, (1, "a"), (2, "b"))
+    only(t, "DELETE", Answer(422))
+    rename(t, 1, "c")
+    t.run("warning", succeeded_added=1, rejected_removed=1)
+    equal(sorted(t.stored()), ["a", "b", "c"])
+    equal([(r["key"], r["change"]) for r in t.rejected()], [("1", "removed")])
+    t.seen()
+    t.run("warning", requests=0)  # not due yet
+    retry(t)
+    t.run(succeeded_removed=1, requests=1)
+    equal(keys(t.seen()), [("DELETE", "a")])
+    equal((sorted(t.stored()), t.rejected()), (["b", "c"], []))
+    t.run(requests=0)
+    equal(t.rows(f"SELECT snapshot_records FROM courier.sync_details WHERE name = '{t.name}'"), [{"snapshot_records": 2}])
+
+
+@test("former match value: a second rename, and the row gone, while the removal is still owed")
+def former_twice(t):
+    people(t, (1, "a"))
+    only(t, "DELETE", Answer(422), Answer(422))
+    rename(t, 1, "b")
+    t.run("warning", rejected_removed=1)
+    rename(t, 1, "c")
+    t.run("warning", succeeded_added=1, rejected_removed=1)  # that of b; a is not due
+    equal([(r["key"], r["change"]) for r in t.rejected()], [("1", "removed")] * 2)
+    t.sql(f"DELETE FROM {t.name}")
+    t.seen()
+    t.run("warning", succeeded_removed=1)
+    equal(keys(t.seen()), [("DELETE", "c")])
+    retry(t)
+    t.run(succeeded_removed=2)
+    equal((sorted(keys(t.seen())), t.stored()), ([("DELETE", "a"), ("DELETE", "b")], {}))
+
+
+@test("former match value: another record has taken it meanwhile; it is not removed")
+def former_taken(t):
+    people(t, (1, "a"))
+    only(t, "DELETE", Answer(422))
+    rename(t, 1, "b")
+    t.run("warning", rejected_removed=1)
+    t.insert((2, "a"))
+    retry(t)
+    t.seen()
+    t.run(succeeded_added=1, requests=1)
+    equal(t.stored(), {"a": {"email": "a", "n": 2}, "b": {"email": "b", "n": 1}})
+    t.run(requests=0)
+    t.sql(f"DELETE FROM {t.name} WHERE id = 2")
+    t.run(succeeded_removed=1, requests=1)
+    equal(sorted(t.stored()), ["b"])
+
+
+@test("former match value: taken by a record that is refused, which then goes: the old one is removed after all")
+def former_taken_refused(t):
+    people(t, (1, "a"))
+    only(t, "DELETE", Answer(422))
+    rename(t, 1, "b")
+    t.run("warning", rejected_removed=1)
+    t.receiver.script(t.path + "/a", Answer(422), Answer(200))
+    t.insert((2, "a"))
+    t.run("warning", rejected_added=1, requests=1)
+    t.sql(f"DELETE FROM {t.name} WHERE id = 2")
+    retry(t)
+    t.run(succeeded_removed=1)
+    equal(sorted(t.stored()), ["b"])
+
+
+@test("former match value: the removal is accepted and the addition refused; going back to the old value adds it again")
+def former_addition_refused(t):
+    people(t, (1, "a"))
+    t.receiver.script(t.path + "/b", Answer(422))
+    rename(t, 1, "b")
+    t.run("warning", rejected_added=1, succeeded_removed=1)
+    equal(t.stored(), {})
+    t.run("warning", requests=0)
+    rename(t, 1, "a")
+    t.run(succeeded_added=1)
+    equal((sorted(t.stored()), t.rejected()), (["a"], []))
+
+
+@test("former match value: both refused, each is tried again by itself; back at the old value nothing is owed")
+def former_both(t):
+    people(t, (1, "a"), (2, "z"))
+    t.receiver.script(t.path + "/b", Answer(422), Answer(422), Answer(200))
+    only(t, "DELETE", Answer(422), Answer(422))
+    rename(t, 1, "b")
+    t.run("warning", rejected_added=1, rejected_removed=1)
+    equal(sorted((r["key"], r["change"]) for r in t.rejected()), [("1", "added"), ("1", "removed")])
+    retry(t)
+    t.run("warning", rejected_added=1, rejected_removed=1)
+    equal([r["attempts"] for r in t.rejected()], [2, 2])
+    t.seen()
+    rename(t, 1, "a")
+    t.run(requests=0)
+    equal((sorted(t.stored()), t.rejected()), (["a", "z"], []))
+    rename(t, 1, "b")
+    t.run(succeeded_added=1, succeeded_removed=1)
+    equal(sorted(t.stored()), ["b", "z"])
+
+
+@test("former match value: A to B and back to A while the removal of A is owed")
+def former_back(t):
+    people(t, (1, "a"))
+    only(t, "DELETE", Answer(422))
+    rename(t, 1, "b")
+    t.run("warning", rejected_removed=1)
+    rename(t, 1, "a")
+    retry(t)
+    t.seen()
+    t.run(succeeded_added=1, succeeded_removed=1)
+    equal(keys(t.seen()), [("PUT", "a"), ("DELETE", "b")])
+    equal((t.stored(), t.rejected()), ({"a": {"email": "a", "n": 1}}, []))
+    t.run(requests=0)
+
+
+@test("former match value: the answer to its removal is lost: sent again with the same key")
+def former_lost(t):
+    people(t, (1, "a"))
+    only(t, "DELETE", Answer(200, drop=True))
+    rename(t, 1, "b")
+    t.run(succeeded_added=1, succeeded_removed=1)
+    sent = [r for r in t.seen() if r.method == "DELETE"]
+    equal((len(sent), len({r.header("Idempotency-Key") for r in sent})), (2, 1))
+    equal(sorted(t.stored()), ["b"])
+
+
+@test("former match value: unknown is held until retry_rejected; a value that comes back meanwhile is sent")
+def former_unknown(t):
+    people(t, (1, "a"), requests={**BY_EMAIL, "delete": {**BY_EMAIL["delete"], "idempotent": False}})
+    t.receiver.script(t.path + "/b", Answer(422))
+    only(t, "DELETE", Answer(200, drop=True))
+    rename(t, 1, "b")
+    t.run("warning", rejected_added=1, unknown=1)
+    equal(t.stored(), {})
+    t.seen()
+    t.run("warning", requests=0)
+    rename(t, 1, "a")  # as the snapshot has it, which may not be true
+    t.run(succeeded_changed=1)
+    equal((sorted(t.stored()), t.rejected()), (["a"], []))
+
+
+@test("former match value: removed by the identifier that the destination gave for it, not by the new one's")
+def former_remote_id(t):
+    t.table([(1, "a")], "id integer PRIMARY KEY, email text")
+    ids = iter(range(100, 200))
+    t.receiver.script(t.path + "/new", lambda request: Answer(201, {"id": str(next(ids))}))
+    for number in (100, 101):
+        t.receiver.script(f"{t.path}/{number}", Answer(204))
+    t.sync(mode="upsert", on_removed="delete", mapping={"email": "email"}, match_on="{email}", response={"remote_id": "/id"}, requests={
+        "insert": {"path": "/new"}, "update": {"method": "PUT", "path": "/{{ remote_id }}"}, "delete": {"method": "DELETE", "path": "/{{ remote_id }}"}})
+    t.run(succeeded_added=1)
+    t.receiver.script(f"{t.path}/100", Answer(422), Answer(204))
+    rename(t, 1, "b")
+    t.run("warning", succeeded_added=1, rejected_removed=1)
+    retry(t)
+    t.run(succeeded_removed=1)
+    equal([p for m, p in keys(t.seen()) if m == "DELETE"], ["100", "100"])
+    t.sql(f"DELETE FROM {t.name}")
+    t.run(succeeded_removed=1)
+    equal(keys(t.seen()), [("DELETE", "101")])
+
+
+@test("former match value: test_record tells the new value, and the next run removes the old one", settings=("superuser",))
+def former_test_record(t):
+    people(t, (1, "a"))
+    rename(t, 1, "b")
+    equal(t.rows(f"SELECT outcome FROM courier.test_record('{t.name}', '1')"), [{"outcome": "succeeded"}])
+    equal(keys(t.seen()), [("PUT", "b")])
+    t.run(succeeded_removed=1, planned_added=0)
+    equal(sorted(t.stored()), ["b"])

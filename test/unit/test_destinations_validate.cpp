@@ -116,7 +116,7 @@ TEST(CheckSync, WhatIsNotPossible) {
 
 TEST(CheckSync, Config) {
 	EXPECT_EQ(refused(R"({"config":{"request":{}}})").detail,
-	          "Keys allowed here: requests, response, limits, idempotency.");
+	          "Keys allowed here: requests, response, limits, idempotency, messages, digest_records.");
 	EXPECT_TRUE(
 	    has(refused(R"({"config":{"requests":{"patch":{}}}})").message, "requests has unknown operation \"patch\""));
 	Error field = refused(R"({"config":{"requests":{"upsert":{"method":"PUT","path":"/c/{{ emial }}"}}}})");
@@ -149,5 +149,5 @@ TEST(CheckSync, ObjectsOfAMadeType) {
 	EXPECT_TRUE(has(refused(with(R"(,"object":"deals","on_removed":"delete")").c_str()).message,
 	                "there is no request \"delete\""));
 	EXPECT_EQ(refused(with(R"(,"object":"deals","config":{"list":1})").c_str()).detail,
-	          "Keys allowed here: idempotency.");
+	          "Keys allowed here: idempotency, messages, digest_records.");
 }
