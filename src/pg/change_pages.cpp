@@ -12,7 +12,7 @@ namespace courier::pg {
 
 namespace {
 
-constexpr std::uint32_t page_blocks = 32;
+constexpr std::uint32_t page_blocks = 128;
 constexpr std::int64_t page_bytes = 4 << 20;
 
 } // namespace
