@@ -313,12 +313,11 @@ def former_unknown(t):
 @test("former match value: removed by the identifier that the destination gave for it, not by the new one's")
 def former_remote_id(t):
     t.table([(1, "a")], "id integer PRIMARY KEY, email text")
-    ids = iter(range(100, 200))
-    t.receiver.script(t.path + "/new", lambda request: Answer(201, {"id": str(next(ids))}))
-    for number in (100, 101):
+    for number, mail in enumerate(("a", "b"), 100):
+        t.receiver.script(f"{t.path}/by/{mail}", Answer(201, {"id": str(number)}))
         t.receiver.script(f"{t.path}/{number}", Answer(204))
     t.sync(mode="upsert", on_removed="delete", mapping={"email": "email"}, match_on="{email}", response={"remote_id": "/id"}, requests={
-        "insert": {"path": "/new"}, "update": {"method": "PUT", "path": "/{{ remote_id }}"}, "delete": {"method": "DELETE", "path": "/{{ remote_id }}"}})
+        "upsert": {"method": "PUT", "path": "/by/{{ email }}", "body": "{{ record }}"}, "delete": {"method": "DELETE", "path": "/{{ remote_id }}"}})
     t.run(succeeded_added=1)
     t.receiver.script(f"{t.path}/100", Answer(422), Answer(204))
     rename(t, 1, "b")

@@ -172,8 +172,7 @@ TEST(Definitions, Description) {
 
 // The published schema is kept true: for every place, the keys it lists are those that the reader lists.
 TEST(Definitions, TheSchemaSaysTheSame) {
-	std::ifstream file(std::string(__FILE__).substr(0, std::string(__FILE__).rfind("test/unit")) +
-	                   "doc/definition.schema.json");
+	std::ifstream file(SOURCE_FOLDER "/doc/definition.schema.json");
 	auto schema = nlohmann::ordered_json::parse(file);
 	auto keys = [](const nlohmann::ordered_json &properties) {
 		std::set<std::string> out;

@@ -37,7 +37,7 @@ std::string header_of(const Request &request, std::string_view name) {
 std::filesystem::path api_specs() {
 	if (auto given = std::getenv("COURIER_API_SPECS"))
 		return given;
-	return std::filesystem::path(__FILE__).parent_path() / "../../../shared/api-specs";
+	return SOURCE_FOLDER "/../shared/api-specs";
 }
 
 // "GET /path HTTP/1.1\nName:value\n  continued\n\nbody" as the suite writes it.
