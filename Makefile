@@ -36,8 +36,15 @@ endif
 pg_courier--$(EXTVERSION).sql: $(INSTALL_SQL) pg_courier.control
 	cat $(INSTALL_SQL) > $@
 
-.PHONY: quickstart test
+.PHONY: quickstart test bench bench-full
 quickstart:
 	./quickstart.sh
 test:
 	test/run
+# bench: about ten minutes. bench-full: 20 million rows besides; ARGUMENTS="--rows 10000000" for more.
+bench:
+	test/install_packages bench
+	/usr/bin/python3 bench/run.py $(ARGUMENTS)
+bench-full:
+	test/install_packages bench
+	/usr/bin/python3 bench/run.py --larger 4 --records 1000000 $(ARGUMENTS)

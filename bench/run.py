@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 
@@ -40,6 +41,7 @@ def main():
     parser.add_argument("--only", default="finding sending rivals impact", help="parts")
     parser.add_argument("--file", default=os.path.join(ROOT, ".bench", "last.json"), help="written, and compared with if it is there")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
     stage = os.environ.get("PG_COURIER_DESTDIR") or build()
     machine, report = describe(), Report(given.file)
     cluster = nginx = None
