@@ -234,12 +234,14 @@ CREATE TABLE courier_internal.request (
     duration        interval,
     error           text,
     request_id      bigint NOT NULL DEFAULT pg_catalog.nextval('courier_internal.request_id_seq'),
-    key             text
-) PARTITION BY RANGE (sent_at);
+    key             text,
+    kept            integer NOT NULL DEFAULT 0
+) PARTITION BY RANGE (kept, sent_at);
 CREATE INDEX request_run_id_idx ON courier_internal.request (run_id);
 CREATE INDEX request_request_id_idx ON courier_internal.request (request_id);
 CREATE INDEX request_key_idx ON courier_internal.request (key);
-COMMENT ON TABLE courier_internal.request IS 'Requests and answers, redacted and capped. A partition per day, dropped by retention';
+COMMENT ON TABLE courier_internal.request IS 'Requests and answers, redacted and capped. A partition per day and retention, which is dropped when nobody may look at it any more';
+COMMENT ON COLUMN courier_internal.request.kept IS 'Minutes: the retention of the sync when this was written. 0: pg_courier.log_retention';
 COMMENT ON COLUMN courier_internal.request.key IS 'Of the one record; NULL: the request carried several (see request_key) or none';
 
 CREATE TABLE courier_internal.request_key (
@@ -247,8 +249,9 @@ CREATE TABLE courier_internal.request_key (
     request_id bigint NOT NULL,
     run_id     bigint NOT NULL,
     sync_id    integer NOT NULL,
-    sent_at    timestamptz NOT NULL
-) PARTITION BY RANGE (sent_at);
+    sent_at    timestamptz NOT NULL,
+    kept       integer NOT NULL DEFAULT 0
+) PARTITION BY RANGE (kept, sent_at);
 CREATE INDEX request_key_key_idx ON courier_internal.request_key (key);
 CREATE INDEX request_key_run_id_idx ON courier_internal.request_key (run_id);
 COMMENT ON TABLE courier_internal.request_key IS 'The records of requests that carried several: an array in the request could not be searched through a security barrier, a text can. sent_at is that of the request';
@@ -264,9 +267,10 @@ CREATE TABLE courier_internal.change_log (
     error_code  text,
     message     text,
     payload     text,
-    changed_at  timestamptz NOT NULL
-) PARTITION BY RANGE (changed_at);
+    changed_at  timestamptz NOT NULL,
+    kept        integer NOT NULL DEFAULT 0
+) PARTITION BY RANGE (kept, changed_at);
 -- Written for every record of every run: a hash index takes a third of what a tree of texts does, and rows of a run lie together.
 CREATE INDEX change_log_key_idx ON courier_internal.change_log USING hash (key);
 CREATE INDEX change_log_run_id_idx ON courier_internal.change_log USING brin (run_id) WITH (pages_per_range = 32, autosummarize = on);
-COMMENT ON TABLE courier_internal.change_log IS 'The outcome of every record that a run dealt with. A partition per day, dropped by retention';
+COMMENT ON TABLE courier_internal.change_log IS 'The outcome of every record that a run dealt with. A partition per day and retention, like those of requests';

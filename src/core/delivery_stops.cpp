@@ -125,7 +125,8 @@ void Delivery::State::fail_unreachable() {
 	      "the destination never answered (" + std::to_string(sent) + (sent == 1 ? " request): " : " requests): ") +
 	          tidy(client, last_broken, words_cap),
 	      "Check the destination's address with courier.test_destination, and whether this server may reach it (DNS, "
-	      "firewall, proxy). No record was rejected; the next run sends them again.",
+	      "firewall, proxy). No record was rejected; the next run sends them again, all but those that are unknown because "
+	      "they may have arrived and may not be repeated: courier.retry_rejected releases them.",
 	      std::nullopt});
 }
 

@@ -270,6 +270,14 @@ SyncOptions parse_options(const json &options) {
 	return result;
 }
 
+int log_retention_minutes(const SyncOptions &options) {
+	if (!options.retention)
+		return 0;
+	auto kept = std::chrono::ceil<std::chrono::minutes>(
+	    parse_duration(*options.retention, "retention", Calendar::allowed));
+	return static_cast<int>(std::min<std::int64_t>(kept.count(), std::numeric_limits<int>::max()));
+}
+
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> allowed) {
 	if (name.empty() || name.size() > 64) // the table below is quadratic, and such a name is no slip of the finger
 		return {};

@@ -41,12 +41,15 @@ struct SyncOptions {
 	std::string time_zone = "UTC";
 	LogRequests log_requests = LogRequests::failed;
 	LogRecords log_records = LogRecords::all;
-	std::optional<std::string> retention; // interval as text
+	std::optional<std::string> retention; // interval as text; see log_retention_minutes
 	int workers = 1;
 	StopOn stop_on = StopOn::failed;
 };
 
 SyncOptions parse_options(const nlohmann::json &options);
+
+// `retention` in whole minutes, rounded up; 0: the server's is used. Logs are kept apart by it.
+int log_retention_minutes(const SyncOptions &options);
 
 // The allowed name that `name` is most likely a misspelling of (letters missing, extra, wrong or exchanged); empty when
 // none is close. For hints.

@@ -13,7 +13,7 @@ extern "C" {
 }
 
 // The change log gets a row for every record of every run, so it is written the way COPY writes: many rows at once into the
-// partition of the day, then its indexes. An INSERT ... SELECT from arrays costs three times as much: each text is copied into an
+// partition of the day and retention, then its indexes. An INSERT ... SELECT from arrays costs three times as much: each text is copied into an
 // array, out of it, into a tuplestore and into a row, and each row is put into the table and the WAL by itself.
 //
 // The partition is known by its name (housekeeping.cpp makes them), so no row has to look for it; it holds because name and time
@@ -23,7 +23,8 @@ namespace courier::pg {
 
 namespace {
 
-constexpr int columns = 11;
+constexpr int columns = 12;
+constexpr int changed_at = 10;
 constexpr int at_once = 500;
 
 // Holds no C++ object that would have to be destroyed: it runs under call_postgres.
@@ -35,13 +36,16 @@ struct Target {
 	int used;
 };
 
-Relation open_partition(TimestampTz now) {
+Relation open_partition(TimestampTz now, int kept) {
 	struct pg_tm day;
 	fsec_t fraction;
 	if (timestamp2tm(now, nullptr, &day, &fraction, nullptr, nullptr) != 0) // of a timestamp without zone: UTC
 		elog(ERROR, "the clock is out of range");
 	char name[NAMEDATALEN];
-	pg_snprintf(name, sizeof name, "change_log_%04d%02d%02d", day.tm_year, day.tm_mon, day.tm_mday);
+	if (kept > 0)
+		pg_snprintf(name, sizeof name, "change_log_%dmin_%04d%02d%02d", kept, day.tm_year, day.tm_mon, day.tm_mday);
+	else
+		pg_snprintf(name, sizeof name, "change_log_%04d%02d%02d", day.tm_year, day.tm_mon, day.tm_mday);
 	Oid oid = get_relname_relid(name, get_namespace_oid("courier_internal", false));
 	if (!OidIsValid(oid))
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the change log has no partition for today"),
@@ -67,7 +71,7 @@ void flush(Target &target) {
 
 } // namespace
 
-void write_change_log(std::int64_t run_id, int sync_id, const std::vector<ChangeLogRow> &rows) {
+void write_change_log(std::int64_t run_id, int sync_id, int kept, const std::vector<ChangeLogRow> &rows) {
 	struct Context {
 		MemoryContext statement = nullptr, batch = nullptr, caller = CurrentMemoryContext;
 		~Context() {
@@ -83,7 +87,7 @@ void write_change_log(std::int64_t run_id, int sync_id, const std::vector<Change
 		context.batch = AllocSetContextCreate(context.statement, "rows", ALLOCSET_DEFAULT_SIZES);
 		MemoryContextSwitchTo(context.statement);
 		now = GetCurrentTimestamp();
-		target.relation = open_partition(now);
+		target.relation = open_partition(now, kept);
 		target.estate = CreateExecutorState();
 		target.result = makeNode(ResultRelInfo);
 		InitResultRelInfo(target.result, target.relation, 1, nullptr, 0);
@@ -108,13 +112,14 @@ void write_change_log(std::int64_t run_id, int sync_id, const std::vector<Change
 				                         row->error_code,
 				                         row->message,
 				                         row->payload,
-				                         Param::null(TIMESTAMPTZOID)};
+				                         Param::null(TIMESTAMPTZOID), // now
+				                         kept};
 				for (int i = 0; i < columns; i++) {
 					slot->tts_isnull[i] = values[i].is_null();
 					slot->tts_values[i] = values[i].is_null() ? (Datum)0 : values[i].make();
 				}
-				slot->tts_values[columns - 1] = TimestampTzGetDatum(now);
-				slot->tts_isnull[columns - 1] = false;
+				slot->tts_values[changed_at] = TimestampTzGetDatum(now);
+				slot->tts_isnull[changed_at] = false;
 				ExecStoreVirtualTuple(slot);
 				target.used++;
 			}

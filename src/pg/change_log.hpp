@@ -12,7 +12,7 @@ struct ChangeLogRow {
 	std::optional<std::string_view> payload;
 };
 
-// Writes them in the present transaction, with the present time.
-void write_change_log(std::int64_t run_id, int sync_id, const std::vector<ChangeLogRow> &rows);
+// Writes them in the present transaction, with the present time. `kept`: the sync's retention, see log_retention_minutes.
+void write_change_log(std::int64_t run_id, int sync_id, int kept, const std::vector<ChangeLogRow> &rows);
 
 } // namespace courier::pg

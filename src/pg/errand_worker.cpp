@@ -3,7 +3,6 @@
 #include "destinations/registry.hpp"
 #include "http/multi.hpp"
 #include "pg/errand.hpp"
-#include "pg/housekeeping.hpp"
 #include "pg/run_worker.hpp"
 #include "pg/secrets.hpp"
 #include "pg/settings.hpp"
@@ -138,7 +137,6 @@ std::string test_result(std::int64_t run_id) {
 
 // The run is this worker's own: queued, claimed and settled like any other, so nothing special can go wrong with it.
 std::string test_record(const json &request) {
-	ensure_partitions();
 	std::int64_t run_id;
 	{
 		Transaction transaction;

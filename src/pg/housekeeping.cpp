@@ -9,7 +9,9 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
-// The logs are partitioned by day, so that retention drops tables instead of deleting rows.
+// The logs are partitioned by retention and day, so that retention drops tables instead of deleting rows. Rows of syncs
+// without a retention of their own are kept for pg_courier.log_retention as it is at the time of dropping; others for what
+// the sync's was when they were written, in minutes, which is a part of the partition's name.
 //
 // - A partition is made beside its parent and attached: that waits for nobody who reads the logs, whereas CREATE TABLE ...
 //   PARTITION OF would wait for all of them, and everybody else behind it.
@@ -25,47 +27,50 @@ constexpr int tries = 100;
 constexpr long try_every_ms = 50;
 constexpr int kept_runs = 100;
 
-// What is there to make: name and parent, bounds.
-const std::string missing_partitions = "SELECT p.parent, p.parent || '_' || pg_catalog.to_char(d.day, 'YYYYMMDD'),"
-                                       "       pg_catalog.to_char(d.day, 'YYYY-MM-DD') || ' 00:00:00+00', "
-                                       "pg_catalog.to_char(d.day + 1, 'YYYY-MM-DD') || ' 00:00:00+00'"
-                                       "  FROM (VALUES ('request'), ('request_key'), ('change_log')) p (parent),"
-                                       "       (SELECT (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date + n "
-                                       "FROM pg_catalog.generate_series(0, 1) n) d (day)"
-                                       " WHERE pg_catalog.to_regclass('courier_internal.' || p.parent || '_' || "
-                                       "pg_catalog.to_char(d.day, 'YYYYMMDD')) IS NULL";
+// What is there to make, for rows that are kept so many minutes: name and parent, bounds.
+const std::string missing_partitions =
+    "SELECT p.parent, n.name, pg_catalog.to_char(d.day, 'YYYY-MM-DD') || ' 00:00:00+00',"
+    "       pg_catalog.to_char(d.day + 1, 'YYYY-MM-DD') || ' 00:00:00+00'"
+    "  FROM (VALUES ('request'), ('request_key'), ('change_log')) p (parent),"
+    "       (SELECT (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date + n"
+    "          FROM pg_catalog.generate_series(0, 1) n) d (day),"
+    "       LATERAL (SELECT p.parent || '_' || CASE WHEN $1 > 0 THEN $1 || 'min_' ELSE '' END ||"
+    "                       pg_catalog.to_char(d.day, 'YYYYMMDD')) n (name)"
+    " WHERE pg_catalog.to_regclass('courier_internal.' || n.name) IS NULL";
 
-// Days that nobody may look at any more, given the retention in minutes: the longest of all syncs counts.
+// Days that nobody may look at any more, given the server's retention in minutes.
 const std::string old_partitions =
     "SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
     " WHERE i.inhparent IN ('courier_internal.request'::regclass, 'courier_internal.request_key'::regclass,"
     "                       'courier_internal.change_log'::regclass)"
     "   AND c.relname ~ '_[0-9]{8}$'"
     "   AND pg_catalog.to_date(pg_catalog.right(c.relname, 8), 'YYYYMMDD') + 1 <="
-    "       (pg_catalog.clock_timestamp() - GREATEST($1 * interval '1 min',"
-    "           (SELECT pg_catalog.max((s.options->>'retention')::interval) FROM courier_internal.sync s))) AT TIME "
-    "ZONE 'UTC'"
+    "       (pg_catalog.clock_timestamp() - COALESCE("
+    "           pg_catalog.substring(c.relname, '_([0-9]+)min_[0-9]{8}$')::integer, $1) * interval '1 min')"
+    "       AT TIME ZONE 'UTC'"
     " ORDER BY c.relname";
 
-void make_partition(const Rows &rows, std::size_t row) {
+void make_partition(const Rows &rows, std::size_t row, int kept) {
 	const std::string parent = "courier_internal." + quote_name(rows.text(row, 0));
 	const std::string name = "courier_internal." + quote_name(rows.text(row, 1));
 	(void)spi_execute("CREATE TABLE " + name + " (LIKE " + parent + " INCLUDING DEFAULTS INCLUDING CONSTRAINTS)");
-	(void)spi_execute("ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM (" +
-	                  quote_text(rows.text(row, 2)) + ") TO (" + quote_text(rows.text(row, 3)) + ")");
+	const std::string of = " (" + std::to_string(kept) + ", ";
+	(void)spi_execute("ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM" + of +
+	                  quote_text(rows.text(row, 2)) + ") TO" + of + quote_text(rows.text(row, 3)) + ")");
 	(void)spi_execute("ALTER EXTENSION pg_courier ADD TABLE " + name);
 }
 
-bool partitions_missing() {
-	return in_extension_transaction(true, [] { return !spi_execute(missing_partitions).empty(); }).value_or(false);
+bool partitions_missing(int kept) {
+	return in_extension_transaction(true, [&] { return !spi_execute(missing_partitions, kept).empty(); })
+	    .value_or(false);
 }
 
-void make_partitions() {
-	(void)in_extension_transaction(true, [] {
+void make_partitions(int kept) {
+	(void)in_extension_transaction(true, [&] {
 		(void)spi_execute("SELECT pg_catalog.set_config('lock_timeout', '5s', true)");
-		const Rows rows = spi_execute(missing_partitions);
+		const Rows rows = spi_execute(missing_partitions, kept);
 		for (std::size_t row = 0; row < rows.size(); row++)
-			make_partition(rows, row);
+			make_partition(rows, row, kept);
 		return true;
 	});
 }
@@ -108,21 +113,6 @@ void drop_old_partitions() {
 		isolated("drop a partition of its logs", [&] { drop_partition(name); });
 }
 
-// A sync whose retention is shorter than that of others: its rows leave the partitions that stay for the others. They are
-// found by the runs that are kept in any case.
-void delete_old_log_rows() {
-	for (const auto &[table, at] : {std::pair {"request", "sent_at"}, std::pair {"request_key", "sent_at"},
-	                                std::pair {"change_log", "changed_at"}})
-		(void)in_extension_transaction(false, [&] {
-			return spi_execute(
-			           std::string("DELETE FROM courier_internal.") + table +
-			           " l USING courier_internal.run r, courier_internal.sync s" +
-			           " WHERE s.options ? 'retention' AND r.sync_id = s.sync_id AND l.run_id = r.run_id AND l." + at +
-			           " < pg_catalog.now() - (s.options->>'retention')::interval")
-			    .processed();
-		});
-}
-
 void delete_old_budgets() {
 	(void)in_extension_transaction(false, [] {
 		return spi_execute("DELETE FROM courier_internal.destination_state WHERE budget <> '' AND GREATEST(free_at, "
@@ -150,12 +140,12 @@ void delete_old_runs() {
 
 } // namespace
 
-void ensure_partitions() {
+void ensure_partitions(int kept) {
 	const LOCKTAG lock = locks::housekeeping();
-	for (int i = 0; i < tries && partitions_missing(); i++) {
+	for (int i = 0; i < tries && partitions_missing(kept); i++) {
 		if (locks::try_acquire(lock)) {
 			try {
-				make_partitions();
+				make_partitions(kept);
 			} catch (...) {
 				locks::release(lock);
 				throw;
@@ -175,7 +165,6 @@ void ensure_partitions() {
 void keep_house() {
 	isolated("make the partitions of its logs", [] { ensure_partitions(); });
 	isolated("find old partitions of its logs", [] { drop_old_partitions(); });
-	isolated("delete old rows of its logs", [] { delete_old_log_rows(); });
 	isolated("delete old rate budgets", [] { delete_old_budgets(); });
 	isolated("delete old runs", [] { delete_old_runs(); });
 	isolated("forget old alert events", [] {

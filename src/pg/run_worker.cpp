@@ -271,6 +271,7 @@ void execute_run(const Claim &claim) {
 			}
 			transaction.commit();
 		}
+		ensure_partitions(log_retention_minutes(run->options));
 		COURIER_FAULT("claimed");
 		ending = perform(*run, *client, operations, claim);
 	} catch (const Error &error) {
@@ -293,7 +294,6 @@ void run_worker() {
 	std::optional<int64> wanted = arguments.run_id;
 	while (auto claim = claim_run(wanted)) {
 		wanted.reset();
-		ensure_partitions();
 		execute_run(*claim);
 		release(*claim);
 		call_postgres([] { pgstat_report_activity(STATE_IDLE, nullptr); });

@@ -202,7 +202,7 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				if (!result.cancelled && must_stop(run_))
 					cancel();
 				if (auto today = utc_day(); today != day) {
-					ensure_partitions(); // a run may go on for days
+					ensure_partitions(log_retention_minutes(run_.options)); // a run may go on for days
 					day = today;
 				}
 				last_settled = now = steady_clock::now();

@@ -240,26 +240,27 @@ void Settlement::write_changes(const std::vector<Settled> &settled, const Underw
 		rows.push_back(std::move(row));
 	}
 	if (!rows.empty())
-		write_change_log(run_.run_id, run_.sync_id, rows);
+		write_change_log(run_.run_id, run_.sync_id, log_retention_minutes(run_.options), rows);
 }
 
 // A request of one record names it itself; the keys of a batch stand beside it. Both are found by an index on the text.
 void Settlement::write_requests(const std::vector<Exchange> &exchanges) {
+	const int kept = log_retention_minutes(run_.options);
 	for (auto &one : exchanges) {
 		bool batch = one.keys.size() > 1;
 		spi_execute(
 		    "WITH q AS (INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt,"
-		    " method, url, request_headers, request_body, http_status, response_body, duration, error, key)"
+		    " method, url, request_headers, request_body, http_status, response_body, duration, error, key, kept)"
 		    " VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-		    " $12 * interval '1 microsecond', $13, $14) RETURNING request_id, run_id, sync_id, sent_at)"
-		    " INSERT INTO courier_internal.request_key (key, request_id, run_id, sync_id, sent_at)"
+		    " $12 * interval '1 microsecond', $13, $14, $16) RETURNING request_id, run_id, sync_id, sent_at, kept)"
+		    " INSERT INTO courier_internal.request_key (key, request_id, run_id, sync_id, sent_at, kept)"
 		    " SELECT u.key, q.* FROM q, unnest($15::text[]) u (key)",
 		    run_.run_id, run_.sync_id, std::string(to_text(one.operation)), static_cast<int>(one.records), one.attempt,
 		    one.method, storable(one.url), Jsonb {one.request_headers.empty() ? "{}" : storable(one.request_headers)},
 		    storable(one.request_body), one.http_status ? std::optional(one.http_status) : std::nullopt,
 		    storable(one.response_body), static_cast<double>(one.duration.count()), or_null(storable(one.error)),
 		    one.keys.size() == 1 ? std::optional(one.keys[0]) : std::nullopt,
-		    batch ? one.keys : std::vector<std::string> {});
+		    batch ? one.keys : std::vector<std::string> {}, kept);
 	}
 }
 

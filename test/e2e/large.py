@@ -112,6 +112,37 @@ def main():
             return said
         step("1 % is removed and 1 % is added", removals)
         step("and nothing is left to send", lambda: run(0, 0, 0, 0))
+
+        def logs():
+            """Thirty days of logs, two rows a record, a request for every ten."""
+            day = "timestamptz '1999-01-01 00:00 UTC' + n % 30 * interval '1 day' + interval '1 hour'"
+            sql("DO $$ DECLARE p text; n integer; BEGIN FOREACH p IN ARRAY ARRAY['change_log', 'request', 'request_key'] LOOP FOR n IN 0..29 LOOP"
+                " EXECUTE format('CREATE TABLE courier_internal.large_%s_%s PARTITION OF courier_internal.%s FOR VALUES FROM (0, %L) TO (0, %L)', p, n, p,"
+                " (date '1999-01-01' + n)::text || ' 00:00 UTC', (date '1999-01-02' + n)::text || ' 00:00 UTC'); END LOOP; END LOOP; END $$",
+                "INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, changed_at)"
+                f" SELECT n / 100000, s.sync_id, (n % {ROWS} + 1)::text, jsonb_build_object('id', n % {ROWS} + 1), 'changed', 'succeeded', {day}"
+                f" FROM generate_series(0, {2 * ROWS - 1}) n, courier_internal.sync s WHERE s.name = 'large'",
+                "INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt, method, url, request_id)"
+                f" SELECT n / 10000, s.sync_id, {day}, 'upsert', 10, 1, 'PUT', 'http://x/', -1 - n FROM generate_series(0, {ROWS // 10 - 1}) n, courier_internal.sync s WHERE s.name = 'large'",
+                "INSERT INTO courier_internal.request_key (key, request_id, run_id, sync_id, sent_at)"
+                f" SELECT (n * 10 + k)::text, -1 - n, n / 10000, s.sync_id, {day} FROM generate_series(0, {ROWS // 10 - 1}) n, generate_series(1, 10) k, courier_internal.sync s WHERE s.name = 'large'",
+                "ANALYZE courier_internal.change_log, courier_internal.request, courier_internal.request_key", timeout=3600)
+        step("logs of thirty days, two changes and a request of every record", logs)
+
+        def look(what, query, rows, limit=50):
+            """Planning and execution in a session that has planned it once."""
+            took = []
+            for n in range(1, 12):
+                asked = query.format(n * (ROWS // 12) + 1)
+                said = sql(asked, "EXPLAIN (ANALYZE, SUMMARY, FORMAT JSON) " + asked, timeout=60)
+                took.append(sum(float(said.split(f'"{part} Time": ')[1].split(",")[0].split()[0]) for part in ("Planning", "Execution")))
+                equal(int(sql(f"SELECT count(*) FROM ({asked}) q")) >= rows, True, "rows that were found")
+            middle = sorted(took)[len(took) // 2]
+            assert middle < limit, f"{what}: {middle:.1f} ms"
+            return f"{middle:.2f} ms, median of {len(took)} keys, the slowest {max(took):.1f} ms"
+        step("courier.changelog by key", lambda: look("changelog", "SELECT * FROM courier.changelog WHERE sync = 'large' AND key = '{}'", 2))
+        step("courier.record_requests by key", lambda: look("record_requests", "SELECT * FROM courier.record_requests WHERE key = '{}'", 1))
+        step("courier.explain_record", lambda: look("explain_record", "SELECT * FROM courier.explain_record('large', '{}')", 1, limit=500))
     finally:
         cluster.stop()
     print(f"{passed} passed, {failed} failed")

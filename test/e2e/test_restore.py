@@ -17,6 +17,7 @@ def dump_and_restore(t):
           f"SELECT courier.create_sync('mirrored', 'plain', 'd', mode => 'mirror', config => {literal({'requests': REST})})",
           f"SELECT courier.create_sync('matched', 'queried', 'd', mode => 'mirror', schedule => 'every 1 second', mapping => {literal({'mail': 'email', 'name': 'name'})}, match_on => '{{mail}}',"
           f" config => {literal({'requests': {'upsert': {'method': 'PUT', 'path': '/by-mail/{{ mail }}'}, 'delete': {'method': 'DELETE', 'path': '/by-mail/{{ mail }}'}}})})", database=source)
+    admin("SELECT courier.create_alert('failures', 'run_failed', sync => 'mirrored')", "SELECT courier.create_alert('silence', 'no_success', critical => '1 day', destination => 'd')", database=source)
     admin("CALL courier.run_sync('mirrored', timeout => '60 s')", database=source)
     admin("CALL courier.run_sync('matched', timeout => '60 s')", "SELECT courier.pause_sync('matched')", database=source)
     dump = os.path.join(cluster.directory, t.name + ".dump")
@@ -25,6 +26,9 @@ def dump_and_restore(t):
     admin("UPDATE x SET name = 'lost with the original' WHERE id = 1", "CALL courier.run_sync('mirrored', timeout => '60 s')", database=source)
     cluster.pg("pg_restore", "-h", cluster.directory, "-p", str(cluster.port), "-U", "postgres", "-d", copy, "--exit-on-error", dump, env={"PGOPTIONS": "-c courier.keep_role_members=on"})
     t.seen()
+    alerts = [admin("SELECT courier.export_config()->'alerts'", database=d) for d in (source, copy)]
+    assert "failures" in alerts[0] and "silence" in alerts[0], alerts[0]
+    equal(alerts[1], alerts[0], "alerts of the copy")
 
     admin("UPDATE x SET name = 'changed' WHERE id = 2", "DELETE FROM x WHERE id = 3", "INSERT INTO x VALUES (21, 'row 21', 'm21@x')", database=copy)
     try:

@@ -23,7 +23,7 @@ SELECT 'courier_log_sync', m.model_id, d.destination_id, 'upsert', 'objects', 'i
 SELECT set_config('test.sync', (SELECT sync_id::text FROM courier_internal.sync WHERE name = 'courier_log_sync'), true) \g /dev/null
 
 -- Four weeks, a partition each; every key occurs once or so in each.
-SELECT format('CREATE TABLE courier_internal.courier_test_%s_%s PARTITION OF courier_internal.%s FOR VALUES FROM (%L) TO (%L)',
+SELECT format('CREATE TABLE courier_internal.courier_test_%s_%s PARTITION OF courier_internal.%s FOR VALUES FROM (0, %L) TO (0, %L)',
               p, n, p, date '1999-01-01' + n, date '1999-01-02' + n)
   FROM unnest(ARRAY['change_log', 'request', 'request_key']) p, generate_series(0, 27) n \gexec
 INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, changed_at)

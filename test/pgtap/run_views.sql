@@ -86,8 +86,8 @@ CREATE TEMP TABLE made AS
     SELECT r.*, s.name FROM r JOIN courier_internal.sync s USING (sync_id);
 GRANT SELECT ON made TO PUBLIC;
 
-CREATE TABLE courier_internal.courier_test_request PARTITION OF courier_internal.request FOR VALUES FROM ('1999-01-01') TO ('1999-01-02');
-CREATE TABLE courier_internal.courier_test_log PARTITION OF courier_internal.change_log FOR VALUES FROM ('1999-01-01') TO ('1999-01-02');
+CREATE TABLE courier_internal.courier_test_request PARTITION OF courier_internal.request FOR VALUES FROM (0, '1999-01-01') TO (0, '1999-01-02');
+CREATE TABLE courier_internal.courier_test_log PARTITION OF courier_internal.change_log FOR VALUES FROM (0, '1999-01-01') TO (0, '1999-01-02');
 INSERT INTO courier_internal.request (run_id, sync_id, sent_at, operation, records, attempt, method, url)
 SELECT run_id, sync_id, '1999-01-01 12:00', 'upsert', 1, 1, 'PUT', 'https://api.example.com/1' FROM made;
 INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, changed_at)

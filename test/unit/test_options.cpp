@@ -42,6 +42,7 @@ TEST(Options, AreAllOptional) {
 	EXPECT_EQ(options.log_requests, LogRequests::failed);
 	EXPECT_EQ(options.log_records, LogRecords::all);
 	EXPECT_EQ(options.retention, std::nullopt);
+	EXPECT_EQ(log_retention_minutes(options), 0);
 	EXPECT_EQ(options.workers, 1);
 	EXPECT_EQ(options.stop_on, StopOn::failed);
 	EXPECT_EQ(parse("null").max_attempts, 5);
@@ -73,6 +74,7 @@ TEST(Options, AreReadWithTheirTypes) {
 	EXPECT_EQ(options.log_requests, LogRequests::all);
 	EXPECT_EQ(options.log_records, LogRecords::payload);
 	EXPECT_EQ(options.retention, "90 days");
+	EXPECT_EQ(log_retention_minutes(options), 90 * 24 * 60);
 	EXPECT_EQ(options.workers, 4);
 	EXPECT_EQ(options.stop_on, StopOn::warning);
 }
@@ -146,6 +148,12 @@ TEST(Options, EveryValueOfTheWrongTypeIsAnError) {
 			EXPECT_NE(error.message.find(key), std::string::npos) << error.message;
 			EXPECT_FALSE(error.detail.empty()) << error.message;
 		}
+}
+
+TEST(Options, RetentionCountsInWholeMinutes) {
+	EXPECT_EQ(log_retention_minutes(parse_options({{"retention", "61 s"}})), 2);
+	EXPECT_EQ(log_retention_minutes(parse_options({{"retention", "1 month"}})), 30 * 24 * 60);
+	EXPECT_EQ(log_retention_minutes(parse_options({{"retention", "100000 years"}})), std::numeric_limits<int>::max());
 }
 
 TEST(Options, IntervalsThatAreKeptMustBeLongerThanZero) {
