@@ -42,8 +42,15 @@ pg_courier--$(EXTVERSION).sql: $(INSTALL_SQL) pg_courier.control
 builtin_types.cpp: always
 	@sh src/destinations/builtin/embed.sh > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-.PHONY: quickstart test always
+.PHONY: quickstart test bench bench-full always
 quickstart:
 	./quickstart.sh
 test:
 	test/run
+# bench: about ten minutes. bench-full: 20 million rows besides; ARGUMENTS="--rows 10000000" for more.
+bench:
+	test/install_packages bench
+	/usr/bin/python3 bench/run.py $(ARGUMENTS)
+bench-full:
+	test/install_packages bench
+	/usr/bin/python3 bench/run.py --larger 4 --records 1000000 $(ARGUMENTS)
