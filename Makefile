@@ -52,7 +52,7 @@ $(UPGRADES): pg_courier--%: sql/upgrade/% sql/upgrade/replay $(INSTALL_SQL) pg_c
 builtin_types.cpp: always
 	@sh src/destinations/builtin/embed.sh > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-.PHONY: quickstart test sanitize fuzz always
+.PHONY: quickstart test sanitize fuzz bench bench-full always
 quickstart:
 	./quickstart.sh
 test:
@@ -62,3 +62,10 @@ sanitize:
 	test/sanitize
 fuzz:
 	test/fuzz/run $(or $(FUZZ_SECONDS),10)
+# bench: about ten minutes. bench-full: 20 million rows besides; ARGUMENTS="--rows 10000000" for more.
+bench:
+	test/install_packages bench
+	/usr/bin/python3 bench/run.py $(ARGUMENTS)
+bench-full:
+	test/install_packages bench
+	/usr/bin/python3 bench/run.py --larger 4 --records 1000000 $(ARGUMENTS)

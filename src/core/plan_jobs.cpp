@@ -49,7 +49,7 @@ std::string job_records(const Plan &plan) {
 	return "SELECT j.ctid, j.op, j.phase, j.former, j.h, j.origin, j.key, j.pk, j.rec, ''::pg_catalog.text, CASE WHEN "
 	       "j.former AND j.op OPERATOR(pg_catalog.=) 'r' THEN j.mv ELSE s.mv END, CASE WHEN j.former THEN j.r ELSE "
 	       "coalesce(j.r, s.r) END, NULL::pg_catalog.text, j.size, " +
-	       former_of("j") + " FROM " +
+	       former_of("j") + ", true FROM " +
 	       jobs_table(plan.sync_id) + " j LEFT JOIN " + snapshot(plan) +
 	       " s ON s.k OPERATOR(pg_catalog.=) j.k WHERE j.job OPERATOR(pg_catalog.=) $1::pg_catalog.int8 ORDER BY j.n";
 }

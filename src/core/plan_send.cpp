@@ -17,17 +17,19 @@ std::string page(const Plan &plan) {
 	       quote_literal(plan.seed) +
 	       "::pg_catalog.text, c.key, c.op::pg_catalog.text, coalesce(c.h::pg_catalog.text, c.rec), coalesce(c.origin, "
 	       "$4::pg_catalog.int8))::pg_catalog.text, " +
-	       "CASE WHEN c.former AND c.op OPERATOR(pg_catalog.=) 'r' THEN c.mv ELSE s.mv END, CASE WHEN c.former THEN "
-	       "c.r ELSE s.r END, s.p, c.size, " +
-	       former_of("c") +
+	       (plan.all_new ? "NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text"
+	                     : "CASE WHEN c.former AND c.op OPERATOR(pg_catalog.=) 'r' THEN c.mv ELSE s.mv END, CASE WHEN "
+	                       "c.former THEN c.r ELSE s.r END, s.p") +
+	       ", c.size, " +
+	       former_of("c") + (plan.all_new ? ", false" : ", s.k IS NOT NULL") +
 	       " FROM (SELECT ctid AS tid, i.*, pg_catalog.sum(i.size) OVER (ROWS UNBOUNDED "
 	       "PRECEDING) "
 	       "OPERATOR(pg_catalog.-) i.size AS bytes FROM " +
 	       chg(plan) +
 	       " i WHERE ctid OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) $2::pg_catalog.tid "
-	       "AND phase OPERATOR(pg_catalog.<) 8) c LEFT JOIN " +
-	       snapshot(plan) +
-	       " s ON s.k OPERATOR(pg_catalog.=) c.k WHERE c.bytes OPERATOR(pg_catalog.<) $3::pg_catalog.int8 ORDER BY "
+	       "AND phase OPERATOR(pg_catalog.<) 8) c" +
+	       (plan.all_new ? std::string() : " LEFT JOIN " + snapshot(plan) + " s ON s.k OPERATOR(pg_catalog.=) c.k") +
+	       " WHERE c.bytes OPERATOR(pg_catalog.<) $3::pg_catalog.int8 ORDER BY "
 	       "c.tid";
 }
 
@@ -42,6 +44,20 @@ std::string settle_accepted(const Plan &plan, Held held) {
 	                                             "ELSE coalesce(excluded.r, s.r) END")
 	                               : std::string("coalesce(excluded.r, s.r)")) +
 	       ", t = NULL";
+}
+
+// The usual ones, by a way that is half as dear: they were not in the snapshot when their page was read, or they were, and the
+// destination gave no identifiers. Nobody but this run writes to the snapshot.
+std::string settle_new(const Plan &plan) {
+	return "INSERT INTO " + snapshot(plan) + " (k" + key_columns(plan, "") + ", h, mh, mv, p) SELECT c.k" +
+	       key_columns(plan, "c.") + ", c.h, c.mh, c.mv, " + (plan.keep_payload ? "c.rec" : "NULL::pg_catalog.text") +
+	       " FROM " + chg(plan) + " c WHERE c.ctid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.tid[])";
+}
+
+std::string settle_known(const Plan &plan) {
+	return "UPDATE " + snapshot(plan) + " s SET h = c.h, s = NULL, mh = c.mh, mv = c.mv, p = " +
+	       (plan.keep_payload ? "c.rec" : "NULL") + ", t = NULL FROM " + chg(plan) +
+	       " c WHERE c.ctid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.tid[]) AND s.k OPERATOR(pg_catalog.=) c.k";
 }
 
 std::string settle_skipped(const Plan &plan, Held held) {

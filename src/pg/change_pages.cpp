@@ -12,7 +12,7 @@ namespace courier::pg {
 
 namespace {
 
-constexpr std::uint32_t page_blocks = 32;
+constexpr std::uint32_t page_blocks = 128;
 constexpr std::int64_t page_bytes = 4 << 20;
 
 } // namespace
@@ -62,6 +62,7 @@ Underway underway_from_page(const Rows &rows, std::size_t row) {
 	Underway underway;
 	underway.former = rows.get<bool>(row, 3);
 	underway.former_value = rows.get<std::string>(row, 14);
+	underway.in_snapshot = rows.get<bool>(row, 15);
 	underway.hash = rows.get<std::optional<Uuid>>(row, 4);
 	underway.origin = rows.get<std::int64_t>(row, 5);
 	underway.change = static_cast<Change>(rows.text(row, 1)[0]);

@@ -374,7 +374,8 @@ bool is_all_new(const RunDefinition &run) {
 }
 
 void add_all(RunDefinition &run, Comparison &result) {
-	const Plan &plan = run.plan;
+	Plan &plan = run.plan;
+	plan.all_new = true;
 	RowCounts counts;
 	{
 		UserContext context(run.as_owner());

@@ -8,6 +8,7 @@
 
 extern "C" {
 #include "common/base64.h"
+#include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
@@ -58,6 +59,15 @@ inline bool walk_raw(Node *node, TreeWalker walker, void *context) {
 #else
 	return raw_expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)),
 	                                  context);
+#endif
+}
+
+// Into every index of a table, for a row that is in the table already.
+inline List *insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate) {
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, false);
+#else
+	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
 #endif
 }
 

@@ -1,6 +1,7 @@
 #include "pg/settlement.hpp"
 
 #include "core/plan_doubt.hpp"
+#include "pg/change_log.hpp"
 #include "pg/fault.hpp"
 #include "pg/jobs.hpp"
 
@@ -75,6 +76,27 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 		std::erase_if(settled, [&](const Settled &one) {
 			return one.outcome == Outcome::aborted && underway.erase(one.record.id) > 0;
 		});
+	const auto totals = totals_;
+	const auto written = written_;
+	try {
+		write(settled, exchanges, underway, requests);
+	} catch (const PgError &error) {
+		// Somebody wrote to the snapshot. What the destination has answered must not be lost for it.
+		if (error.sqlstate != "23505" || one_by_one_)
+			throw;
+		one_by_one_ = true;
+		totals_ = totals;
+		written_ = written;
+		write(settled, exchanges, underway, requests);
+	}
+	jobs_.forget_ends();
+	COURIER_FAULT("after_settle");
+	for (auto &one : settled)
+		underway.erase(one.record.id);
+}
+
+void Settlement::write(const std::vector<Settled> &settled, const std::vector<Exchange> &exchanges,
+                       const UnderwayRecords &underway, std::uint64_t requests) {
 	Transaction transaction;
 	{
 		Spi spi;
@@ -86,14 +108,10 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 		jobs_.write_ends();
 	}
 	transaction.commit();
-	jobs_.forget_ends();
-	COURIER_FAULT("after_settle");
-	for (auto &one : settled)
-		underway.erase(one.record.id);
 }
 
 void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
-	std::vector<Tid> accepted, skipped, renamed, removed, former_removed, in_doubt;
+	std::vector<Tid> fresh, stored, accepted, skipped, renamed, removed, former_removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
 	std::int64_t snapshot_change = 0;
 	for (auto &one : settled) {
@@ -103,8 +121,12 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 		if (one.outcome == Outcome::succeeded && removal) {
 			(known.former ? former_removed : removed).push_back(tid);
 		} else if (one.outcome == Outcome::succeeded) {
-			accepted.push_back(tid);
-			remote_ids.push_back(or_null(storable(one.remote_id)));
+			if (one_by_one_ || held_ == Held::by_job || run_.plan.rename_by_removal || !one.remote_id.empty()) {
+				accepted.push_back(tid);
+				remote_ids.push_back(or_null(storable(one.remote_id)));
+			} else {
+				(known.in_snapshot ? stored : fresh).push_back(tid);
+			}
 		} else if (one.outcome == Outcome::skipped && !removal) {
 			skipped.push_back(tid);
 		} else if (known.change != Change::added && may_have_arrived(one) && run_.sync_type != "notifications") {
@@ -116,13 +138,20 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 			snapshot_change++;
 	}
 	snapshot_change -= static_cast<std::int64_t>(removed.size());
-	if (accepted.empty() && skipped.empty() && removed.empty() && former_removed.empty() && in_doubt.empty())
+	if (fresh.empty() && stored.empty() && accepted.empty() && skipped.empty() && removed.empty() &&
+	    former_removed.empty() && in_doubt.empty())
 		return;
 	{
 		UserContext context(run_.as_owner(tid_settings()));
 		const Plan &plan = run_.plan;
 		if (plan.rename_by_removal && !renamed.empty())
 			spi_execute(keep_former(plan, held_), renamed);
+		if (!fresh.empty())
+			spi_execute(settle_new(plan), fresh);
+		if (!stored.empty() && spi_execute(settle_known(plan), stored).processed() != stored.size()) {
+			accepted.insert(accepted.end(), stored.begin(), stored.end()); // some are gone: as if nothing were known
+			remote_ids.resize(accepted.size());
+		}
 		if (!accepted.empty())
 			spi_execute(settle_accepted(plan, held_), accepted, remote_ids);
 		if (!skipped.empty())
@@ -207,33 +236,23 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 void Settlement::write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
 	if (run_.options.log_records == LogRecords::none)
 		return;
-	std::vector<std::string> keys, changes, outcomes;
-	std::vector<Jsonb> primary_keys;
-	std::vector<std::optional<int>> statuses;
-	std::vector<std::optional<std::string>> codes, messages, payloads;
+	std::vector<ChangeLogRow> rows;
+	rows.reserve(settled.size());
+	std::deque<std::string> payloads;
 	for (auto &one : settled) {
 		bool good = one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped;
 		if (run_.options.log_records == LogRecords::failed && good)
 			continue;
-		keys.push_back(one.record.key);
-		primary_keys.push_back({one.record.key_json});
-		changes.emplace_back(to_text(underway.at(one.record.id).change));
-		outcomes.emplace_back(to_text(one.outcome));
-		statuses.push_back(one.http_status ? std::optional(one.http_status) : std::nullopt);
-		codes.push_back(or_null(storable(one.code, 1000)));
-		messages.push_back(or_null(storable(one.message, 4000)));
-		bool payload = !good || run_.options.log_records == LogRecords::payload;
-		payloads.push_back(payload ? std::optional(storable(one.record.fields)) : std::nullopt);
+		ChangeLogRow row {one.record.key, one.record.key_json, to_text(underway.at(one.record.id).change),
+		                  to_text(one.outcome), one.http_status};
+		row.error_code = or_null(storable(one.code, 1000));
+		row.message = or_null(storable(one.message, 4000));
+		if (!good || run_.options.log_records == LogRecords::payload)
+			row.payload = payloads.emplace_back(storable(one.record.fields));
+		rows.push_back(std::move(row));
 	}
-	if (keys.empty())
-		return;
-	spi_execute(
-	    "INSERT INTO courier_internal.change_log (run_id, sync_id, key, primary_key, change, outcome, http_status,"
-	    " error_code, message, payload, changed_at, kept)"
-	    " SELECT $1, $2, u.*, pg_catalog.clock_timestamp(), $11 FROM unnest($3::text[], $4::jsonb[], $5::text[],"
-	    " $6::text[], $7::int4[], $8::text[], $9::text[], $10::text[]) u",
-	    run_.run_id, run_.sync_id, keys, primary_keys, changes, outcomes, statuses, codes, messages, payloads,
-	    log_retention_minutes(run_.options));
+	if (!rows.empty())
+		write_change_log(run_.run_id, run_.sync_id, log_retention_minutes(run_.options), rows);
 }
 
 // A request of one record names it itself; the keys of a batch stand beside it. Both are found by an index on the text.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <unordered_map>
 
 #include "core/delivery.hpp"
@@ -14,6 +15,7 @@ struct Underway {
 	std::int64_t origin = 0;
 	bool former = false;      // one of the two that tell of a changed match value
 	std::string former_value; // of the removal: which value, as rejected records know it; else empty
+	bool in_snapshot = true;  // when its page was read
 	Change change = Change::added; // as planned: counters go by it, whatever the destination made of it
 };
 
@@ -47,6 +49,8 @@ public:
 	std::int64_t written(int change) const { return written_[change]; }
 
 private:
+	void write(const std::vector<Settled> &settled, const std::vector<Exchange> &exchanges,
+	           const UnderwayRecords &underway, std::uint64_t requests);
 	void move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway);
 	void write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway);
 	void write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway);
@@ -63,8 +67,9 @@ private:
 	TableJobStore &jobs_;
 	Held held_;
 	std::uint64_t requests_before_;
+	bool one_by_one_ = false; // the snapshot is not as it was when pages were read
 	Totals totals_;
-	std::int64_t written_[3] = {0, 0, 0};
+	std::array<std::int64_t, 3> written_ {};
 };
 
 // How many records the snapshot has: counted in the transaction that moves it, so that no end of a run, and no crash, loses count.

@@ -228,6 +228,8 @@ public:
 			row_context_ = AllocSetContextCreate(CurrentMemoryContext, "pg_courier result row", ALLOCSET_DEFAULT_SIZES);
 			texts_ = static_cast<const char **>(palloc(columns_ * sizeof(char *)));
 			lengths_ = static_cast<std::size_t *>(palloc(columns_ * sizeof(std::size_t)));
+			values_ = static_cast<Datum *>(palloc(columns_ * sizeof(Datum)));
+			nulls_ = static_cast<bool *>(palloc(columns_ * sizeof(bool)));
 			output_ = static_cast<FmgrInfo *>(palloc0(columns_ * sizeof(FmgrInfo)));
 			for (int i = 0; i < columns_; i++) {
 				Oid function;
@@ -258,21 +260,20 @@ private:
 	void read(HeapTuple tuple) {
 		MemoryContextReset(row_context_);
 		MemoryContext previous = MemoryContextSwitchTo(row_context_);
+		heap_deform_tuple(tuple, table_->tupdesc, values_, nulls_);
 		for (int i = 0; i < columns_; i++) {
-			bool is_null;
-			Datum value = SPI_getbinval(tuple, table_->tupdesc, i + 1, &is_null);
 			texts_[i] = nullptr;
-			if (is_null)
+			if (nulls_[i])
 				continue;
 			const char *text;
 			std::size_t length;
 			Oid type = TupleDescAttr(table_->tupdesc, i)->atttypid;
 			if (type == TEXTOID || type == JSONOID || type == VARCHAROID) {
-				auto *detoasted = reinterpret_cast<text_t *>(PG_DETOAST_DATUM_PACKED(value));
+				auto *detoasted = reinterpret_cast<text_t *>(PG_DETOAST_DATUM_PACKED(values_[i]));
 				text = VARDATA_ANY(detoasted);
 				length = VARSIZE_ANY_EXHDR(detoasted);
 			} else {
-				text = OutputFunctionCall(&output_[i], value);
+				text = OutputFunctionCall(&output_[i], values_[i]);
 				length = std::strlen(text);
 			}
 			const char *converted = pg_server_to_any(text, static_cast<int>(length), PG_UTF8);
@@ -288,6 +289,8 @@ private:
 	MemoryContext row_context_ = nullptr;
 	const char **texts_ = nullptr;
 	std::size_t *lengths_ = nullptr;
+	Datum *values_ = nullptr;
+	bool *nulls_ = nullptr;
 	FmgrInfo *output_ = nullptr;
 };
 

@@ -198,3 +198,23 @@ def removal_refused_other_type(t):
     run = t.run(succeeded_removed=1)
     equal((run["planned_added"], [(r.method, r.path.rsplit("/", 1)[1]) for r in t.seen() if r.method == "DELETE"]), (0, [("DELETE", "2")]))
     equal(t.rejected(), [])
+
+
+@test("a snapshot that somebody writes to while records are on their way: what the destination answered is settled all the same")
+def meddled(t):
+    batches(t, (1, "a"), (2, "b"))
+    t.run(succeeded_added=2)
+    snapshot = "courier_data.snapshot_" + t.admin(f"SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}'")
+
+    def meddle(request):
+        t.admin(f"DELETE FROM {snapshot} WHERE k = 1", f"INSERT INTO {snapshot} (k, h) VALUES (3, gen_random_uuid()) ON CONFLICT DO NOTHING")
+        return Answer(200)
+
+    t.receiver.script(f"{t.path}/up", meddle)
+    t.sql(f"UPDATE {t.name} SET name = 'c' WHERE id = 1", f"INSERT INTO {t.name} VALUES (3, 'n')")
+    t.run(succeeded_added=1, succeeded_changed=1, rejected_added=0)
+    equal(t.admin(f"SELECT string_agg(k::text, ' ' ORDER BY k) FROM {snapshot}"), "1 2 3")
+    equal(t.admin(f"SELECT string_agg(key || outcome, ' ' ORDER BY key) FROM courier.changelog WHERE run_id = (SELECT max(run_id) FROM courier.runs WHERE sync = '{t.name}')"),
+          "1succeeded 3succeeded")
+    t.receiver.script(f"{t.path}/up", Answer(200))
+    t.run(requests=0)

@@ -154,7 +154,7 @@ TEST(HttpRequests, ARecordWithoutAValueThatIsRequiredIsNotSent) {
 	                 record(R"({"visitor":"v","event":"e"})"), record(R"({"user":4,"event":null})")},
 	    noon);
 	EXPECT_EQ(out.records, (std::vector<std::size_t> {0, 2}));
-	EXPECT_EQ(out.unrendered, (std::vector<std::size_t> {1, 3}));
+	ASSERT_EQ(out.unrendered, (std::vector<std::size_t> {1, 3}));
 	EXPECT_EQ(out.why[0].code, "missing_value");
 	EXPECT_EQ(out.why[0].message, "the record has no value for user, visitor");
 	EXPECT_EQ(out.why[1].message, "the record has no value for event");

@@ -257,6 +257,7 @@ COMMENT ON COLUMN courier_internal.job.state IS 'Written and read by the destina
 CREATE TABLE courier_internal.rejected (
     sync_id         integer NOT NULL REFERENCES courier_internal.sync ON DELETE CASCADE,
     key             text NOT NULL,
+    former          text NOT NULL DEFAULT '',
     primary_key     jsonb NOT NULL,
     change          text NOT NULL,
     outcome         text NOT NULL,
@@ -270,9 +271,10 @@ CREATE TABLE courier_internal.rejected (
     error_code      text,
     message         text,
     payload         text,
-    PRIMARY KEY (sync_id, key)
+    PRIMARY KEY (sync_id, key, former)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE courier_internal.rejected IS 'Records that the destination did not accept. outcome unknown: held until courier.retry_rejected or courier.discard_rejected';
+COMMENT ON COLUMN courier_internal.rejected.former IS 'Hash of the match value whose removal this is, where a match value changed: the addition of the new one has the same key. Else empty';
 COMMENT ON COLUMN courier_internal.rejected.hash IS 'The hash that was tried; NULL for a removal. A record with another hash is tried at once';
 COMMENT ON COLUMN courier_internal.rejected.next_attempt_at IS 'infinity: held (outcome unknown, or discarded)';
 
@@ -304,12 +306,14 @@ CREATE TABLE courier_internal.request (
     duration        interval,
     error           text,
     request_id      bigint NOT NULL DEFAULT pg_catalog.nextval('courier_internal.request_id_seq'),
-    key             text
-) PARTITION BY RANGE (sent_at);
+    key             text,
+    kept            integer NOT NULL DEFAULT 0
+) PARTITION BY RANGE (kept, sent_at);
 CREATE INDEX request_run_id_idx ON courier_internal.request (run_id);
 CREATE INDEX request_request_id_idx ON courier_internal.request (request_id);
 CREATE INDEX request_key_idx ON courier_internal.request (key);
-COMMENT ON TABLE courier_internal.request IS 'Requests and answers, redacted and capped. A partition per day, dropped by retention';
+COMMENT ON TABLE courier_internal.request IS 'Requests and answers, redacted and capped. A partition per day and retention, which is dropped when nobody may look at it any more';
+COMMENT ON COLUMN courier_internal.request.kept IS 'Minutes: the retention of the sync when this was written. 0: pg_courier.log_retention';
 COMMENT ON COLUMN courier_internal.request.key IS 'Of the one record; NULL: the request carried several (see request_key) or none';
 
 CREATE TABLE courier_internal.request_key (
@@ -317,8 +321,9 @@ CREATE TABLE courier_internal.request_key (
     request_id bigint NOT NULL,
     run_id     bigint NOT NULL,
     sync_id    integer NOT NULL,
-    sent_at    timestamptz NOT NULL
-) PARTITION BY RANGE (sent_at);
+    sent_at    timestamptz NOT NULL,
+    kept       integer NOT NULL DEFAULT 0
+) PARTITION BY RANGE (kept, sent_at);
 CREATE INDEX request_key_key_idx ON courier_internal.request_key (key);
 CREATE INDEX request_key_run_id_idx ON courier_internal.request_key (run_id);
 COMMENT ON TABLE courier_internal.request_key IS 'The records of requests that carried several: an array in the request could not be searched through a security barrier, a text can. sent_at is that of the request';
@@ -327,18 +332,20 @@ CREATE TABLE courier_internal.change_log (
     run_id      bigint NOT NULL,
     sync_id     integer NOT NULL,
     key         text NOT NULL,
-    primary_key jsonb NOT NULL,
+    primary_key json NOT NULL,
     change      text NOT NULL,
     outcome     text NOT NULL,
     http_status integer,
     error_code  text,
     message     text,
     payload     text,
-    changed_at  timestamptz NOT NULL
-) PARTITION BY RANGE (changed_at);
-CREATE INDEX change_log_key_idx ON courier_internal.change_log (key);
-CREATE INDEX change_log_run_id_idx ON courier_internal.change_log (run_id);
-COMMENT ON TABLE courier_internal.change_log IS 'The outcome of every record that a run dealt with. A partition per day, dropped by retention';
+    changed_at  timestamptz NOT NULL,
+    kept        integer NOT NULL DEFAULT 0
+) PARTITION BY RANGE (kept, changed_at);
+-- Written for every record of every run: a hash index takes a third of what a tree of texts does, and rows of a run lie together.
+CREATE INDEX change_log_key_idx ON courier_internal.change_log USING hash (key);
+CREATE INDEX change_log_run_id_idx ON courier_internal.change_log USING brin (run_id) WITH (pages_per_range = 32, autosummarize = on);
+COMMENT ON TABLE courier_internal.change_log IS 'The outcome of every record that a run dealt with. A partition per day and retention, like those of requests';
 -- Functions over values: the hash by which changes are found, records as JSON, and running SQL as somebody else.
 --
 -- courier.hash128, courier_internal.record_json and courier_internal.key_text stand in statements that run as the owner of a sync, so
@@ -2300,7 +2307,8 @@ BEGIN
         RAISE EXCEPTION 'a run of sync "%" is active', sync.name USING ERRCODE = '55006',
             HINT = 'Wait for it to end, or stop it with courier.cancel_run, before the sync gets another destination or object.';
     END IF;
-    EXECUTE format('DROP TABLE IF EXISTS courier_data.%I, courier_data.%I', 'snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id);
+    EXECUTE format('DROP TABLE IF EXISTS courier_data.%I, courier_data.%I, courier_data.%I', 'snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id,
+                   'former_' || sync.sync_id);
     DELETE FROM courier_internal.job j WHERE j.sync_id = sync.sync_id;
     UPDATE courier_internal.sync s SET snapshot_format = NULL WHERE s.sync_id = sync.sync_id;
     UPDATE courier_internal.sync_state t SET snapshot_records = 0, blocked_run_id = NULL, not_before = NULL WHERE t.sync_id = sync.sync_id;
@@ -2407,6 +2415,9 @@ BEGIN
             IF courier_internal.relation_oid('courier_data', 'jobs_' || sync.sync_id) IS NOT NULL THEN
                 EXECUTE format('ALTER TABLE courier_data.%I OWNER TO %I', 'jobs_' || sync.sync_id, sync.owner);
             END IF;
+        END IF;
+        IF courier_internal.relation_oid('courier_data', 'former_' || sync.sync_id) IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE courier_data.%I OWNER TO %I', 'former_' || sync.sync_id, sync.owner);
         END IF;
     END IF;
     UPDATE courier_internal.sync s
@@ -2561,7 +2572,7 @@ BEGIN
     FOR table_name IN
         SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = 'courier_data' AND c.relkind IN ('r', 'p')
-           AND (c.relname IN ('snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id)
+           AND (c.relname IN ('snapshot_' || sync.sync_id, 'jobs_' || sync.sync_id, 'former_' || sync.sync_id)
                 OR c.relname ~ '^run_[0-9]+_' AND EXISTS (SELECT FROM courier_internal.run r
                                                           WHERE r.sync_id = sync.sync_id AND r.run_id::text = split_part(c.relname, '_', 2)))
     LOOP
@@ -3448,7 +3459,7 @@ COMMENT ON COLUMN courier.record_requests.records IS 'Records in the request, th
 COMMENT ON COLUMN courier.record_requests.request_id IS 'The same in courier.requests';
 
 CREATE VIEW courier.changelog WITH (security_barrier) AS
-    SELECT c.run_id, s.name AS sync, c.key, c.primary_key, c.change, c.outcome, c.http_status, c.error_code, c.message, c.payload, c.changed_at
+    SELECT c.run_id, s.name AS sync, c.key, c.primary_key::jsonb, c.change, c.outcome, c.http_status, c.error_code, c.message, c.payload, c.changed_at
       FROM courier_internal.change_log c
       JOIN courier_internal.visible_sync s ON s.sync_id = c.sync_id;
 COMMENT ON VIEW courier.changelog IS 'What happened to each record in each run. Search by key or run_id: both are indexed. Option log_records says what is kept, option retention how long';

@@ -1,0 +1,138 @@
+"""Finding the changes: CPU and wall time of a run's comparison against F, a hash of every column by PostgreSQL's own means.
+
+F is taken before each measurement in a session of its own; a ratio is the median of the rounds' ratios. What a comparison takes is what its
+worker spends until the first request could go out; "whole run" has the sending and the settlement too.
+"""
+
+from models import make_join, make_model, make_ugly
+from report import median
+from syncs import make_sync, run
+
+
+def floor(session, model):
+    return session.timed(f"SELECT count(hash_record_extended(m.*, 0)) FROM {model} m")
+
+
+class Finding:
+    def __init__(self, session, url, report, rows, rounds):
+        self.sql, self.url, self.report, self.rows, self.rounds = session, url, report, rows, rounds
+
+    def unchanged(self, case, sync, model, must, rounds=None, unit="F"):
+        """Adds the case; gives CPU and wall ratios and the CPU in seconds."""
+        cpu, wall, spent = [], [], []
+        for n in range(rounds or self.rounds):
+            f = floor(self.sql, model)
+            done = run(self.sql, sync)
+            cpu.append(done.cpu / f[0])
+            wall.append(done.wall / f[1])
+            spent.append((f[0], done.cpu))
+        self.report.add(case, median(cpu), must, floor=f"{median([s[0] for s in spent]):.2f} s", measured=f"{median([s[1] for s in spent]):.2f} s", unit=unit,
+                        note=f"wall {median(wall):.2f} {unit}")
+        return median(cpu), median([s[1] for s in spent])
+
+    def sync(self, name, relation, key=("id",)):
+        make_sync(self.sql, name, relation, self.url, key=key, mode="mirror", batch_size=100, concurrency=16)
+
+    def cancelled_first_run(self, name):
+        """The comparison of a first run; what it would send is not sent."""
+        sql = self.sql
+        f = floor(sql, name)
+        run_id = sql("SELECT courier.trigger_sync(%s)", name)
+        sql(f"DO $$ BEGIN WHILE (SELECT status FROM courier_internal.run WHERE run_id = {run_id}) IN ('queued', 'querying') LOOP PERFORM pg_sleep(0.005); END LOOP; END $$")
+        sql("SELECT courier.cancel_run(%s)", run_id)
+        sql("SELECT courier.wait_for_run(%s, '1 hour')", run_id)
+        from syncs import Run
+        done = Run(sql, run_id)
+        return done.compare_cpu / f[0], f[0], done.compare_cpu
+
+    def base(self, name="m", rows=None):
+        make_model(self.sql, name, rows or self.rows)
+        self.sync(name, name)
+
+    def first(self):
+        ratio, f, spent = self.cancelled_first_run("m")
+        self.report.add("first run, every record with its payload", ratio, 5.5, floor=f"{f:.2f} s", measured=f"{spent:.2f} s", unit="F")
+        self.baseline("m")
+
+    def baseline(self, name):
+        run(self.sql, name, "baseline")
+        self.sql("VACUUM ANALYZE courier_data.snapshot_" + str(self.sql("SELECT sync_id FROM courier_internal.sync WHERE name = %s", name)))
+
+    def changes(self):
+        sql = self.sql
+        for n, (share, must) in enumerate(((1, 1.8), (10, None))):
+            sql(f"UPDATE m SET name = name || '!' WHERE number % 100 < {share}")
+            sql("VACUUM ANALYZE m")
+            f = floor(sql, "m")
+            lsn = sql("SELECT pg_current_wal_insert_lsn()")
+            done = run(sql, "m")
+            wal = float(sql("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", lsn))
+            self.report.add(f"{share} % changed, payloads built", done.compare_cpu / f[0], must, floor=f"{f[0]:.2f} s", measured=f"{done.compare_cpu:.2f} s", unit="F")
+            self.report.add(f"{share} % changed, whole run: sent in hundreds, snapshot advanced, logged", done.cpu / f[0], floor=f"{f[0]:.2f} s",
+                            measured=f"{done.cpu:.2f} s", unit="F", note=f"{wal / 2**20 / done.planned * 1e6:.0f} MB of WAL per million changes")
+
+    def hot_share(self):
+        """Of the snapshot's updates, how many needed no new index entry."""
+        updates, hot = self.sql("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = ('courier_data.snapshot_' || "
+                                "(SELECT sync_id FROM courier_internal.sync WHERE name = 'm'))::regclass")[0]
+        self.report.add("updates of the snapshot that were HOT, of all", hot / max(updates, 1), unit="", measured=f"{updates} updates")
+
+    def removed(self):
+        sql = self.sql
+        sql("DELETE FROM m WHERE number % 10 = 3")
+        sql("VACUUM ANALYZE m")
+        f = floor(sql, "m")
+        done = run(sql, "m")
+        self.report.add("10 % removed", done.compare_cpu / f[0], 2.3, floor=f"{f[0]:.2f} s", measured=f"{done.compare_cpu:.2f} s", unit="F")
+        self.report.add("10 % removed, whole run", done.cpu / f[0], floor=f"{f[0]:.2f} s", measured=f"{done.cpu:.2f} s", unit="F")
+
+    def keys(self, bigint):
+        for key in ("text", "composite"):
+            name = "m_" + key
+            columns = make_model(self.sql, name, self.rows, key)
+            self.sync(name, name, columns)
+            self.baseline(name)
+            _, spent = self.unchanged(f"nothing changed, {key} key, of F", name, name, None)
+            self.report.add(f"nothing changed, {key} key, of the bigint case", spent / bigint, 1.3)
+            self.sql(f"DROP TABLE {name} CASCADE")
+
+    def disk(self):
+        table = "courier_data.snapshot_" + str(self.sql("SELECT sync_id FROM courier_internal.sync WHERE name = 'm'"))
+        size = float(self.sql(f"SELECT pg_relation_size('{table}') + pg_indexes_size('{table}')"))
+        records = self.sql(f"SELECT count(*) FROM {table}")
+        self.report.add("snapshot on disk with its index, bytes a record", size / records, 100, unit="B", note="filled by a baseline in the order of the heap")
+
+    def joined(self):
+        make_join(self.sql, "m_join", "m", self.rows)
+        self.sync("m_join", "m_join")
+        self.baseline("m_join")
+        self.unchanged("nothing changed, the model is a join with an aggregate, of F of it", "m_join", "m_join", 1.9, rounds=3)
+
+    def ugly(self):
+        rows = max(self.rows // 50, 2000)
+        columns = make_ugly(self.sql, "ugly", rows)
+        self.sync("ugly", "ugly", columns)
+        run(self.sql, "ugly", "baseline")
+        self.unchanged(f"nothing changed, the ugly model ({rows} rows, 150 columns, 12 tables)", "ugly", "ugly", 1.6, rounds=3)
+
+    def growth(self, times, before):
+        """`before` is the CPU of the unchanged case at a size that is so many times smaller."""
+        _, spent = self.unchanged(f"nothing changed, {self.rows * times} rows", "large", "large", None, rounds=3)
+        self.report.add(f"growth of the cost, {self.rows} to {self.rows * times} rows", spent / before, 1.1 * times)
+
+    def run(self, larger):
+        self.report.group(f"Finding the changes: {self.rows} rows, 10 columns")
+        self.base()
+        self.first()
+        self.disk()
+        _, bigint = self.unchanged("nothing changed, one table", "m", "m", 1.45)
+        self.joined()
+        self.changes()
+        self.hot_share()
+        self.removed()
+        self.keys(bigint)
+        self.ugly()
+        if larger:
+            self.base("large", self.rows * larger)
+            self.baseline("large")
+            self.growth(larger, bigint)

@@ -1,0 +1,198 @@
+"""Sending the changes: records of 300 bytes with one durable outcome each, against wrk at the same loopback nginx."""
+
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from machine import free_port, until
+from report import median, us
+from syncs import BATCHES, SINGLE, make_sync, run
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def make_table(sql, name, rows):
+    sql(f"CREATE TABLE {name} (id bigint PRIMARY KEY, name text, email text, city text, amount numeric(12,2), note text)")
+    sql(f"INSERT INTO {name} SELECT g, 'customer ' || g, 'c' || g || '@example.com', 'Bonn', g / 100.0, repeat('x', 180) FROM generate_series(1, {rows}) g")
+    sql(f"VACUUM ANALYZE {name}")
+
+
+def wrk(url, connections=64, seconds=3):
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write('wrk.method = "PUT"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = string.rep("x", 300)\n')
+        script.flush()
+        out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url + "/1"], capture_output=True, text=True, check=True).stdout
+    return float(re.search(r"Requests/sec: +([\d.]+)", out)[1])
+
+
+class Slow:
+    def __init__(self, delay):
+        self.port = free_port()
+        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "slow_server.py"), str(self.port), str(delay)])
+        self.url = f"http://127.0.0.1:{self.port}"
+        until("the slow server", lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class Arrivals:
+    """Notes when a request begins to arrive."""
+
+    def __init__(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        self.arrived, self.when = threading.Event(), 0.0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection):
+        with connection:
+            while data := connection.recv(65536):
+                self.when = time.time()
+                while b"\r\n\r\n" not in data:
+                    data += connection.recv(65536)
+                head, _, body = data.partition(b"\r\n\r\n")
+                length = re.search(rb"content-length: *(\d+)", head, re.I)
+                while length and len(body) < int(length[1]):
+                    body += connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")
+                self.arrived.set()
+
+
+class Sending:
+    def __init__(self, session, nginx, report, records, rounds):
+        self.sql, self.nginx, self.report, self.records, self.rounds = session, nginx, report, records, rounds
+
+    def sync(self, name, table, url, **options):
+        batch = options["batch_size"]
+        make_sync(self.sql, name, table, url, requests=SINGLE if batch == 1 else BATCHES, mode="upsert", **options)
+
+    def throughput(self):
+        sql, add = self.sql, self.report.add
+        single = max(self.records // 5, 1000)
+        make_table(sql, "sent", self.records)
+        make_table(sql, "sent_singly", single)
+        self.sync("single", "sent_singly", self.nginx.url, batch_size=1, concurrency=64)
+        self.sync("hundreds", "sent", self.nginx.url, batch_size=100, concurrency=16)
+        ratios, rates, cpu, hundreds, wal = [], [], [], [], []
+        for n in range(self.rounds):
+            resync = "full" if n else "none"
+            floor = wrk(self.nginx.url)
+            one = run(sql, "single", resync)
+            ratios.append(one.requests / one.send_wall / floor)
+            lsn = sql("SELECT pg_current_wal_insert_lsn()")
+            many = run(sql, "hundreds", resync)
+            wal.append(float(sql("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", lsn)) / self.records)
+            rates.append((many.succeeded / many.send_wall) / (one.succeeded / one.send_wall))
+            cpu.append((many.send_cpu / self.records * 1e6, one.send_cpu / single * 1e6))
+            hundreds.append(many.succeeded / many.send_wall)
+        add("64 connections, a record a request: requests/s of wrk's", median(ratios), 0.25, most=False, floor=f"{floor:.0f}/s", measured=f"{one.requests / one.send_wall:.0f}/s")
+        add("batches of 100: records/s of those of a record a request", median(rates), 4, most=False, measured=f"{median(hundreds):.0f}/s")
+        add("CPU a record, batches of 100", median([c[0] for c in cpu]), 5, unit="us")
+        add("CPU a record, a record a request", median([c[1] for c in cpu]), unit="us")
+        add("WAL a record, first run", wal[0], unit="B")
+        add("WAL a record, every record changed", wal[-1], unit="B")
+        add("memory of the worker's own (RssAnon)", max(sql.cluster.cpu.memory.values(), default=0), 40, unit="MB")
+
+    def slow(self):
+        slow = Slow(50)
+        try:
+            make_table(self.sql, "slowly", 2560)
+            rates = {}
+            for connections, part in ((1, 40), (128, 2560)):
+                self.sql(f"CREATE VIEW slowly_{connections} AS SELECT * FROM slowly WHERE id <= {part}")
+                make_sync(
+                    self.sql, f"slow_{connections}", f"slowly_{connections}", slow.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=connections)
+                done = [run(self.sql, f"slow_{connections}", "full" if n else "none") for n in range(self.rounds)]
+                rates[connections] = median([d.requests / d.send_wall for d in done])
+            self.report.add("a server of 50 ms: 128 connections against 1", rates[128] / rates[1], 110, most=False, floor=f"{rates[1]:.1f}/s", measured=f"{rates[128]:.0f}/s")
+        finally:
+            slow.stop()
+
+    def latency(self, rounds=100):
+        arrivals = Arrivals()
+        make_table(self.sql, "one", 1000)
+        make_sync(self.sql, "one", "one", arrivals.url, requests=SINGLE, mode="upsert", batch_size=1)
+        run(self.sql, "one", "baseline")
+        took = []
+        for n in range(rounds):
+            arrivals.arrived.clear()
+            connection = self.sql.connection
+            connection.autocommit = False
+            self.sql("UPDATE one SET city = city || 'x' WHERE id = %s", n + 1)
+            run_id = self.sql("SELECT courier.trigger_sync('one')")
+            start = time.time()
+            connection.commit()
+            connection.autocommit = True
+            if not arrivals.arrived.wait(20):
+                raise RuntimeError("the record did not arrive")
+            took.append((arrivals.when - start) * 1000)
+            self.sql("SELECT courier.wait_for_run(%s, '1 min')", run_id)
+        quantiles = statistics.quantiles(took, n=100)
+        self.report.add("commit to request on the wire, a triggered run of one record, p50", quantiles[49], 30, unit="ms")
+        self.report.add("commit to request on the wire, p99", quantiles[98], 100, unit="ms")
+
+    def beside_a_stuck_one(self):
+        """One sync sits on a server that never answers; what another one does meanwhile."""
+        silent = Slow(0)
+        try:
+            make_table(self.sql, "stuck", 100)
+            make_sync(self.sql, "stuck", "stuck", silent.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=16, timeout="10 min")
+            alone, beside = [], []
+            run_id = None
+            for n in range(self.rounds):
+                alone.append(run(self.sql, "hundreds", "full").send_cpu)
+            run_id = self.sql("SELECT courier.trigger_sync('stuck')")
+            until("the stuck sync to send", lambda: self.sql("SELECT status FROM courier_internal.run WHERE run_id = %s", run_id) == "sending")
+            stuck = self.stuck_cpu()
+            for n in range(self.rounds):
+                begin, wall = time.time(), run(self.sql, "hundreds", "full")
+                beside.append(wall.send_wall)
+            self.report.add("a sync stuck on a silent server: CPU that its worker takes from others", (self.stuck_cpu() - stuck) / max(sum(beside), 1e-9) * 100, 5, unit="%")
+            self.sql("SELECT courier.cancel_run(%s)", run_id)
+        finally:
+            silent.stop()
+        self.sql("SELECT courier.wait_for_run(%s, '1 min')", run_id)
+
+    def stuck_cpu(self):
+        """CPU seconds so far of the run worker that is idle now."""
+        cpu = self.sql.cluster.cpu
+        time.sleep(0.05)
+        pid = self.sql("SELECT worker_pid FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id) WHERE s.name = 'stuck' ORDER BY run_id DESC LIMIT 1")
+        return cpu.at(pid, time.time())
+
+    def pg_net(self):
+        if not self.sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_net'"):
+            self.report.missing("against pg_net at its defaults", "that extension is not installed in this cluster")
+            return
+        self.sql("CREATE EXTENSION pg_net")
+        start, count = time.time(), 2000
+        self.sql(f"SELECT count(net.http_post('{self.nginx.url}/1', jsonb_build_object('id', g, 'note', repeat('x', 270)))) FROM generate_series(1, {count}) g")
+        until("pg_net", lambda: self.sql("SELECT count(*) FROM net._http_response") >= count, 300)
+        peer = count / (time.time() - start)
+        one = run(self.sql, "single", "full")
+        ours = one.requests / one.send_wall
+        self.report.add("against pg_net at its defaults, a record a request", ours / peer, 60, most=False, floor=f"{peer:.0f}/s", measured=f"{ours:.0f}/s")
+
+    def run(self):
+        self.report.group(f"Sending them: {self.records} records of 300 bytes, log options at their defaults")
+        self.throughput()
+        self.slow()
+        self.latency()
+        self.beside_a_stuck_one()
+        self.pg_net()
