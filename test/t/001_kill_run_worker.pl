@@ -28,7 +28,7 @@ for my $how ('run worker', 'immediate stop', 'postmaster')
 	if ($how eq 'run worker')
 	{
 		kill_process(worker_pid($node, 'pg_courier run worker'));
-		$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+		until_true('the server to come back', sub { my ($code) = $node->psql('postgres', 'SELECT true'); defined $code && $code == 0 });
 	}
 	elsif ($how eq 'immediate stop')
 	{

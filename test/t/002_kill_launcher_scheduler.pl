@@ -16,7 +16,7 @@ my $id = 1;
 for my $kind ('pg_courier scheduler', 'pg_courier launcher')
 {
 	kill_process(worker_pid($node, $kind));
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	until_true('the server to come back', sub { my ($code) = $node->psql('postgres', 'SELECT true'); defined $code && $code == 0 });
 	$id++;
 	until_true('an insert', sub { my ($code) = $node->psql('app', "INSERT INTO item VALUES ($id, 'after $kind') ON CONFLICT DO NOTHING"); defined $code && $code == 0 });
 	until_true("the schedule after the end of the $kind", sub { exists receiver('_store', name => 'item')->{$id} });

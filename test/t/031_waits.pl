@@ -9,7 +9,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $url = start_receiver();
-my $node = new_node(1, "pg_courier.max_running_syncs = 3\nmax_connections = 50\n");
+my $node = new_node(1, "fsync = off\npg_courier.max_running_syncs = 3\nmax_connections = 50\n");
 sub sql { return $node->safe_psql('app', $_[0]) }
 sub details { return sql("SELECT $_[1] FROM courier.sync_details WHERE name = '$_[0]'") }
 sub idle { until_sql($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_courier run worker'", '0', 'workers to end') }
