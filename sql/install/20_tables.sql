@@ -272,7 +272,7 @@ CREATE TABLE courier_internal.change_log (
     changed_at  timestamptz NOT NULL,
     kept        integer NOT NULL DEFAULT 0
 ) PARTITION BY RANGE (kept, changed_at);
--- Written for every record of every run: a hash index takes a third of what a tree of texts does, and rows of a run lie together.
+-- Written for every record of every run: a hash index takes half of what a tree of texts does, and rows of a run lie together.
 CREATE INDEX change_log_key_idx ON courier_internal.change_log USING hash (key);
 CREATE INDEX change_log_run_id_idx ON courier_internal.change_log USING brin (run_id) WITH (pages_per_range = 32, autosummarize = on);
 COMMENT ON TABLE courier_internal.change_log IS 'The outcome of every record that a run dealt with. A partition per day and retention, like those of requests';
