@@ -1,6 +1,8 @@
 #include "pg/guard.hpp"
+#include "pg/shared_memory.hpp"
 #include "pg/spi.hpp"
 #include "pg/wakeup.hpp"
+#include "pg/workers.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -174,6 +176,23 @@ private:
 	long next_ms_ = first_wait_ms;
 };
 
+// Without preload there is no scheduler, so a run that could not begin when it was asked for (its destination wants peace until
+// some time, there was no worker slot) begins because somebody waits for it. A worker that finds nothing to do ends at once.
+class Starter {
+public:
+	void start_again(std::int64_t run_id, const Look &run) {
+		const TimestampTz now = GetCurrentTimestamp();
+		if (shared::available() || run.status != "queued" || now < next_at_)
+			return;
+		(void)start_run_worker(MyDatabaseId, run_id);
+		next_at_ = now + start_every;
+	}
+
+private:
+	static constexpr TimestampTz start_every = 2 * USECS_PER_SEC;
+	TimestampTz next_at_ = GetCurrentTimestamp() + start_every; // one was started when it was asked for
+};
+
 std::string clock_text(double seconds) {
 	const auto whole = static_cast<long long>(seconds + 0.5);
 	char text[40];
@@ -253,6 +272,7 @@ std::int64_t trigger(const std::string &name, const std::optional<std::string> &
 
 std::string wait_to_end(std::int64_t run_id, const Deadline &deadline) {
 	Pause pause;
+	Starter starter;
 	Reporter reporter;
 	for (;;) {
 		const auto run = look(run_id);
@@ -268,6 +288,7 @@ std::string wait_to_end(std::int64_t run_id, const Deadline &deadline) {
 			throw Error("57014", "timeout: run " + std::to_string(run_id) + " is still " + run->status + " and goes on",
 			            {}, "SELECT courier.wait_for_run(" + std::to_string(run_id) + "), or courier.cancel_run.");
 		reporter.report(run_id, *run);
+		starter.start_again(run_id, *run);
 		pause.sleep(deadline);
 	}
 }
@@ -313,6 +334,7 @@ COURIER_FUNCTION(courier_wait_for_run) {
 		const std::int64_t run_id = PG_GETARG_INT64(0);
 		const Deadline deadline(fcinfo, 1);
 		Pause pause;
+		Starter starter;
 		for (;;) {
 			const auto run = look(run_id);
 			if (!run)
@@ -323,6 +345,7 @@ COURIER_FUNCTION(courier_wait_for_run) {
 				            "Commit first; or CALL courier.run_sync(...), which commits and waits.");
 			if (run->ended() || deadline.passed())
 				return text_datum(run->status);
+			starter.start_again(run_id, *run);
 			pause.sleep(deadline);
 		}
 	});
