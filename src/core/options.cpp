@@ -273,9 +273,8 @@ SyncOptions parse_options(const json &options) {
 int log_retention_minutes(const SyncOptions &options) {
 	if (!options.retention)
 		return 0;
-	auto kept = std::chrono::ceil<std::chrono::minutes>(
-	    parse_duration(*options.retention, "retention", Calendar::allowed));
-	return static_cast<int>(std::min<std::int64_t>(kept.count(), std::numeric_limits<int>::max()));
+	auto kept = parse_duration(*options.retention, "retention", Calendar::allowed); // at most 1,000 years
+	return static_cast<int>(std::chrono::ceil<std::chrono::minutes>(kept).count());
 }
 
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> allowed) {
