@@ -58,7 +58,7 @@ def addresses(t):
         try:
             admin = lambda *commands: cluster.psql(*commands)  # noqa: E731
             cluster.psql("CREATE DATABASE app", database="postgres")
-            admin("CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY)", "INSERT INTO item VALUES (1)", "SELECT courier.create_model('item', relation => 'item')",
+            admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY)", "INSERT INTO item VALUES (1)", "SELECT courier.create_model('item', relation => 'item')",
                   "ALTER DATABASE app SET pg_courier.allow_addresses = ''")
             for host in SPELLINGS:
                 message = refused(admin, f"http://{host}:{six.port if '::' in host or '6' in host[:7] else four.port}/latest/meta-data")

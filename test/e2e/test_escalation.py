@@ -146,7 +146,7 @@ def before_create(t):
     for schema in ("courier", "courier_internal", "courier_data", "courier_models"):
         admin(f"SET ROLE {villain}", f"CREATE SCHEMA {schema}", f"CREATE FUNCTION {schema}.visible(owner text) RETURNS boolean LANGUAGE sql AS 'SELECT true'")
         try:
-            admin("CREATE EXTENSION pg_courier")
+            admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier")
             raise AssertionError(f"took over schema {schema}")
         except SqlError as error:
             equal(error.sqlstate, "42P06", schema)
@@ -158,7 +158,7 @@ def before_create(t):
           "CREATE FUNCTION public.quote_ident(name) RETURNS text LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO public.trace VALUES (current_user); RETURN 'postgres'; END $f$",
           "CREATE FUNCTION public.nextval(text) RETURNS bigint LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO public.trace VALUES (current_user); RETURN 1; END $f$")
     admin(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
-    admin("CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY)", "INSERT INTO item VALUES (1)", "SET search_path = pg_catalog", "SELECT courier.create_model('m', relation => 'public.item')",
+    admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY)", "INSERT INTO item VALUES (1)", "SET search_path = pg_catalog", "SELECT courier.create_model('m', relation => 'public.item')",
           f"SELECT courier.create_destination('d', 'http', {literal({'base_url': t.receiver.url + t.path})})", "SELECT courier.create_sync('s', 'm', 'd', mode => 'upsert')", "CALL courier.run_sync('s', timeout => '30 s')")
     views = admin("SELECT string_agg(pg_catalog.quote_ident(viewname::text), ' ') FROM pg_catalog.pg_views WHERE schemaname OPERATOR(pg_catalog.=) 'courier'").split()
     admin(*(f"SELECT * FROM courier.{view}" for view in views), "SELECT courier.report() IS NULL", "SELECT courier.export_config() IS NULL", "DROP EXTENSION pg_courier CASCADE")

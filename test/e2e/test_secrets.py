@@ -44,7 +44,7 @@ def nowhere(t):
     database, cluster = f"secrets_{t.name}", t.world.cluster
     t.admin(f"CREATE DATABASE {database}", f"CREATE ROLE stranger_{t.name} LOGIN")
     admin = lambda *commands, **more: t.admin(*commands, database=database, **more)  # noqa: E731
-    admin("CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY, name text)", "INSERT INTO item VALUES (1, 'one'), (2, 'two')", "SELECT courier.create_model('item', relation => 'item')")
+    admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY, name text)", "INSERT INTO item VALUES (1, 'one'), (2, 'two')", "SELECT courier.create_model('item', relation => 'item')")
     kinds = {"bearer": ({"type": "bearer"}, "token"), "basic": ({"type": "basic", "username": "ada"}, "password"), "header": ({"type": "header", "name": "X-Api-Key"}, "key"), "query": ({"type": "query", "name": "key"}, "key"),
              "hmac": ({"type": "hmac", "algorithm": "sha256", "header": "X-Signature"}, "key"), "oauth": ({"type": "oauth2_client_credentials", "token_url": t.receiver.url + f"/plain/{t.name}/token", "client_id": "me"}, "client_secret"),
              "refused": ({"type": "bearer"}, "token"), "unreachable": ({"type": "query", "name": "key"}, "key"), "aws": ({"type": "aws_sigv4", "region": "eu", "service": "s3", "access_key_id": "AKIA"}, "secret_access_key")}

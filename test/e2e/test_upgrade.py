@@ -37,7 +37,7 @@ def upgrade(t):
     t.admin(f"CREATE DATABASE {old}")
     admin = lambda *commands: t.admin(*commands, database=old)  # noqa: E731
     one = lambda query: admin(query)  # noqa: E731
-    admin("CREATE EXTENSION pg_courier VERSION '0.1.0'", "CREATE TABLE item (id integer PRIMARY KEY, name text)", "INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 20) n",
+    admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier VERSION '0.1.0'", "CREATE TABLE item (id integer PRIMARY KEY, name text)", "INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 20) n",
           "SELECT courier.create_model('item', relation => 'item')", f"SELECT courier.create_destination('d', 'http', '{{\"base_url\": \"{t.receiver.url}{t.path}\"}}')",
           f"SELECT courier.create_sync('items', 'item', 'd', mode => 'mirror', {PUT})",
           # What a user may have built on it.
@@ -59,7 +59,7 @@ def upgrade(t):
 
     fresh = f"fresh_{t.name}"
     t.admin(f"CREATE DATABASE {fresh}")
-    t.admin("CREATE EXTENSION pg_courier", database=fresh)
+    t.admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", database=fresh)
     expected, found = catalog(t, fresh), catalog(t, old)
     if expected != found:
         show = lambda lines: "\n".join("  " + line[:300] for line in sorted(lines)[:12])  # noqa: E731
