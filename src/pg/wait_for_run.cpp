@@ -6,6 +6,7 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "executor/spi.h"
@@ -182,8 +183,8 @@ class Starter {
 public:
 	void start_again(std::int64_t run_id, const Look &run) {
 		const TimestampTz now = GetCurrentTimestamp();
-		if (shared::available() || run.status != "queued" || now < next_at_)
-			return;
+		if (shared::available() || RecoveryInProgress() || run.status != "queued" || now < next_at_)
+			return; // a standby would only fill its worker slots
 		(void)start_run_worker(MyDatabaseId, run_id);
 		next_at_ = now + start_every;
 	}
