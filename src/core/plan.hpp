@@ -150,8 +150,6 @@ std::string page(const Plan &plan);            // $1 tid after, $2 tid below, $3
 // Whose TIDs they are.
 enum class Held { by_run, by_job };
 std::string settle_accepted(const Plan &plan, Held held = Held::by_run); // $1 tid[], $2 text[] remote ids
-std::string settle_new(const Plan &plan);   // $1 tid[]; of a run, without remote ids, not in the snapshot
-std::string settle_known(const Plan &plan); // likewise; in the snapshot
 std::string settle_skipped(const Plan &plan, Held held = Held::by_run);  // $1 tid[]
 std::string settle_removed(const Plan &plan, Held held = Held::by_run);  // $1 tid[]
 

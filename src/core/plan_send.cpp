@@ -46,20 +46,6 @@ std::string settle_accepted(const Plan &plan, Held held) {
 	       ", t = NULL";
 }
 
-// The usual ones, by a way that is half as dear: they were not in the snapshot when their page was read, or they were, and the
-// destination gave no identifiers. Nobody but this run writes to the snapshot.
-std::string settle_new(const Plan &plan) {
-	return "INSERT INTO " + snapshot(plan) + " (k" + key_columns(plan, "") + ", h, mh, mv, p) SELECT c.k" +
-	       key_columns(plan, "c.") + ", c.h, c.mh, c.mv, " + (plan.keep_payload ? "c.rec" : "NULL::pg_catalog.text") +
-	       " FROM " + chg(plan) + " c WHERE c.ctid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.tid[])";
-}
-
-std::string settle_known(const Plan &plan) {
-	return "UPDATE " + snapshot(plan) + " s SET h = c.h, s = NULL, mh = c.mh, mv = c.mv, p = " +
-	       (plan.keep_payload ? "c.rec" : "NULL") + ", t = NULL FROM " + chg(plan) +
-	       " c WHERE c.ctid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.tid[]) AND s.k OPERATOR(pg_catalog.=) c.k";
-}
-
 std::string settle_skipped(const Plan &plan, Held held) {
 	return "INSERT INTO " + snapshot(plan) + " AS s (k" + key_columns(plan, "") + ", h, s, mh, mv) SELECT c.k" +
 	       key_columns(plan, "c.") + ", c.h, 's', c.mh, c.mv FROM " + from_tids(plan, held) +

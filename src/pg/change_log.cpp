@@ -1,10 +1,13 @@
 #include "pg/change_log.hpp"
 
+#include "pg/own_table.hpp"
+
 extern "C" {
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
 #include "executor/executor.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -24,17 +27,6 @@ namespace courier::pg {
 namespace {
 
 constexpr int columns = 12;
-constexpr int changed_at = 10;
-constexpr int at_once = 500;
-
-// Holds no C++ object that would have to be destroyed: it runs under call_postgres.
-struct Target {
-	Relation relation;
-	EState *estate;
-	ResultRelInfo *result;
-	TupleTableSlot **slots;
-	int used;
-};
 
 Relation open_partition(TimestampTz now, int kept) {
 	struct pg_tm day;
@@ -56,17 +48,15 @@ Relation open_partition(TimestampTz now, int kept) {
 	return relation;
 }
 
-void flush(Target &target) {
-	if (target.used == 0)
-		return;
-	table_multi_insert(target.relation, target.slots, target.used, GetCurrentCommandId(true), 0, nullptr);
-	for (int i = 0; i < target.used; i++) {
-		List *recheck = insert_index_tuples(target.result, target.slots[i], target.estate);
-		list_free(recheck);
-		ExecClearTuple(target.slots[i]);
-		ResetPerTupleExprContext(target.estate);
-	}
-	target.used = 0;
+Datum to_datum(std::string_view text) {
+	if (GetDatabaseEncoding() != PG_UTF8)
+		return CStringGetTextDatum(pg_any_to_server(pnstrdup(text.data(), text.size()), text.size(), PG_UTF8));
+	return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
+template <class Text> void text_or_null(const std::optional<Text> &text, Datum &value, bool &null) {
+	null = !text;
+	value = text ? to_datum(*text) : (Datum)0;
 }
 
 } // namespace
@@ -80,60 +70,49 @@ void write_change_log(std::int64_t run_id, int sync_id, int kept, const std::vec
 				MemoryContextDelete(statement);
 		}
 	} context;
-	Target target {};
+	BulkInsert insert;
 	TimestampTz now = 0;
 	call_postgres([&] {
 		context.statement = AllocSetContextCreate(CurrentMemoryContext, "pg_courier change log", ALLOCSET_DEFAULT_SIZES);
 		context.batch = AllocSetContextCreate(context.statement, "rows", ALLOCSET_DEFAULT_SIZES);
 		MemoryContextSwitchTo(context.statement);
 		now = GetCurrentTimestamp();
-		target.relation = open_partition(now, kept);
-		target.estate = CreateExecutorState();
-		target.result = makeNode(ResultRelInfo);
-		InitResultRelInfo(target.result, target.relation, 1, nullptr, 0);
-		ExecOpenIndices(target.result, false);
-		target.slots = static_cast<TupleTableSlot **>(palloc(at_once * sizeof(TupleTableSlot *)));
-		for (int i = 0; i < at_once && static_cast<std::size_t>(i) < rows.size(); i++)
-			target.slots[i] = table_slot_create(target.relation, nullptr);
+		insert.open(open_partition(now, kept));
 	});
 	auto row = rows.begin();
 	while (row != rows.end()) {
 		call_postgres([&] {
-			MemoryContextSwitchTo(context.batch);
-			for (; row != rows.end() && target.used < at_once; ++row) {
-				TupleTableSlot *slot = ExecClearTuple(target.slots[target.used]);
-				Param values[columns] = {run_id,
-				                         sync_id,
-				                         row->key,
-				                         row->primary_key, // json: the same bytes as text, and we wrote them
-				                         row->change,
-				                         row->outcome,
-				                         row->http_status ? Param(row->http_status) : Param::null(INT4OID),
-				                         row->error_code,
-				                         row->message,
-				                         row->payload,
-				                         Param::null(TIMESTAMPTZOID), // now
-				                         kept};
-				for (int i = 0; i < columns; i++) {
-					slot->tts_isnull[i] = values[i].is_null();
-					slot->tts_values[i] = values[i].is_null() ? (Datum)0 : values[i].make();
-				}
-				slot->tts_values[changed_at] = TimestampTzGetDatum(now);
-				slot->tts_isnull[changed_at] = false;
+			for (; row != rows.end() && !insert.full(); ++row) {
+				MemoryContextSwitchTo(context.statement);
+				TupleTableSlot *slot = insert.next();
+				MemoryContextSwitchTo(context.batch);
+				Datum *values = slot->tts_values;
+				bool *nulls = slot->tts_isnull;
+				std::memset(nulls, 0, columns * sizeof(bool));
+				values[0] = Int64GetDatum(run_id);
+				values[1] = Int32GetDatum(sync_id);
+				values[2] = to_datum(row->key);
+				values[3] = to_datum(row->primary_key); // json: the same bytes as text, and we wrote them
+				values[4] = to_datum(row->change);
+				values[5] = to_datum(row->outcome);
+				values[6] = Int32GetDatum(row->http_status);
+				nulls[6] = row->http_status == 0;
+				text_or_null(row->error_code, values[7], nulls[7]);
+				text_or_null(row->message, values[8], nulls[8]);
+				text_or_null(row->payload, values[9], nulls[9]);
+				values[10] = TimestampTzGetDatum(now);
+				values[11] = Int32GetDatum(kept);
 				ExecStoreVirtualTuple(slot);
-				target.used++;
+				insert.stored();
 			}
-			flush(target);
+			insert.flush();
 			MemoryContextReset(context.batch);
 		});
 	}
 	call_postgres([&] {
 		MemoryContextSwitchTo(context.statement);
-		for (int i = 0; i < at_once && static_cast<std::size_t>(i) < rows.size(); i++)
-			ExecDropSingleTupleTableSlot(target.slots[i]);
-		ExecCloseIndices(target.result);
-		FreeExecutorState(target.estate);
-		table_close(target.relation, NoLock);
+		insert.close();
+		table_close(insert.relation, NoLock);
 	});
 }
 

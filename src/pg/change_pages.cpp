@@ -4,9 +4,8 @@
 
 #include "core/json_text.hpp"
 
-// Pages are ranges of blocks, read by TID range scans: in the order of insertion, without an index. A page ends after so
-// many bytes of payload (PostgreSQL adds them up before it takes them out of TOAST), so a worker's memory is bounded
-// whatever the records are; then the next page begins after the last row of this one.
+// Pages are ranges of blocks, read in the order of insertion, without an index. A page ends after so many bytes of payload,
+// so a worker's memory is bounded whatever the records are; then the next page begins after the last row of this one.
 
 namespace courier::pg {
 
@@ -37,35 +36,61 @@ std::string changed_members(const std::string &record, const std::string &accept
 	return out + "}";
 }
 
-Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t row) {
+ChangeRow row_of_page(const Rows &rows, std::size_t row) {
+	ChangeRow out;
+	out.tid = rows.get<Tid>(row, 0);
+	out.op = rows.text(row, 1)[0];
+	out.known_bad = rows.get<int>(row, 2) == 1;
+	out.former = rows.get<bool>(row, 3);
+	if (!rows.is_null(row, 4))
+		out.hash = uuid_bytes(rows.text(row, 4));
+	out.origin = rows.get<std::int64_t>(row, 5);
+	out.key = rows.text(row, 6);
+	out.key_json = rows.text(row, 7);
+	out.record = rows.text(row, 8);
+	out.idempotency = uuid_bytes(rows.text(row, 9));
+	out.match = rows.text(row, 10);
+	out.remote_id = rows.text(row, 11);
+	if (!rows.is_null(row, 12))
+		out.payload = rows.text(row, 12);
+	out.size = rows.get<std::int64_t>(row, 13);
+	if (!rows.text(row, 14).empty())
+		out.former_value = uuid_bytes(rows.text(row, 14));
+	out.in_snapshot = rows.get<bool>(row, 15);
+	return out;
+}
+
+Record record_of(const RunDefinition &run, const ChangeRow &row) {
 	Record record;
-	record.id = rows.get<Tid>(row, 0).pack();
-	record.change = static_cast<Change>(rows.text(row, 1)[0]);
-	record.known_bad = rows.get<int>(row, 2) == 1;
-	record.key = rows.text(row, 6);
-	record.key_json = rows.text(row, 7);
-	record.fields = rows.text(row, 8);
-	record.idempotency_key = rows.text(row, 9);
+	record.id = row.tid.pack();
+	record.change = static_cast<Change>(row.op);
+	record.known_bad = row.known_bad;
+	record.key = row.key;
+	record.key_json = row.key_json;
+	record.fields = row.record;
+	record.idempotency_key = uuid_text(row.idempotency).view();
 	// Of messages the whole record that was accepted last is kept, of others the match values.
-	record.previous = run.plan.removal_payload && !rows.is_null(row, 12) ? rows.text(row, 12) : rows.text(row, 10);
-	record.remote_id = rows.text(row, 11);
-	if (run.options.changed_fields_only && record.change == Change::changed && !rows.is_null(row, 12)) {
+	record.previous = run.plan.removal_payload && row.payload ? *row.payload : row.match;
+	record.remote_id = row.remote_id;
+	if (run.options.changed_fields_only && record.change == Change::changed && row.payload) {
 		std::vector<std::string> match_members; // the first parts of dotted names
 		for (auto &field : run.client.match_fields)
 			match_members.push_back(field.substr(0, field.find('.')));
-		record.fields = changed_members(record.fields, std::string(rows.text(row, 12)), match_members);
+		record.fields = changed_members(record.fields, std::string(*row.payload), match_members);
 	}
 	return record;
 }
 
-Underway underway_from_page(const Rows &rows, std::size_t row) {
+Underway underway_of(const ChangeRow &row) {
 	Underway underway;
-	underway.former = rows.get<bool>(row, 3);
-	underway.former_value = rows.get<std::string>(row, 14);
-	underway.in_snapshot = rows.get<bool>(row, 15);
-	underway.hash = rows.get<std::optional<Uuid>>(row, 4);
-	underway.origin = rows.get<std::int64_t>(row, 5);
-	underway.change = static_cast<Change>(rows.text(row, 1)[0]);
+	underway.former = row.former;
+	if (row.former_value)
+		underway.former_value = uuid_text(*row.former_value).view();
+	underway.in_snapshot = row.in_snapshot;
+	underway.snapshot_tid = row.snapshot_tid;
+	underway.hash = row.hash;
+	underway.origin = row.origin;
+	underway.change = static_cast<Change>(row.op);
 	return underway;
 }
 
@@ -85,41 +110,63 @@ std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
 // False: nothing is left. True with no items: this range had none.
 bool ChangePages::read() {
 	Transaction transaction;
-	Rows rows;
-	bool done;
-	{
+	if (!counted_) {
 		Spi spi;
-		UserContext context(run_.as_owner({{"enable_hashjoin", "off"},
-		                                   {"enable_mergejoin", "off"},
-		                                   {"enable_seqscan", "off"},
-		                                   {"enable_bitmapscan", "off"}}));
-		if (!counted_) {
-			Rows size =
-			    spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
-			                "pg_catalog.current_setting('block_size')::pg_catalog.int8",
-			                scratch_table(run_.plan, "chg"));
-			blocks_ = static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
-			counted_ = true;
+		Rows size = spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
+		                        "pg_catalog.current_setting('block_size')::pg_catalog.int8",
+		                        scratch_table(run_.plan, "chg"));
+		blocks_ = static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
+		counted_ = true;
+	}
+	const bool done = below_ >= blocks_ && after_.pack() == Tid {below_, 0}.pack();
+	if (!done) {
+		below_ = std::max(below_, std::min(after_.block + page_blocks, blocks_));
+		bool cut = false;
+		if (ChangeScan scan(run_, after_, {below_, 0}); scan.ready()) {
+			cut = read_rows(scan);
+			scan.close();
+		} else {
+			Spi spi;
+			cut = read_by_sql();
 		}
-		done = below_ >= blocks_ && after_.pack() == Tid {below_, 0}.pack();
-		if (!done) {
-			below_ = std::max(below_, std::min(after_.block + page_blocks, blocks_));
-			rows = spi_execute(page(run_.plan), after_, Tid {below_, 0}, page_bytes, run_.origin_run_id);
-		}
+		if (!cut)
+			after_ = Tid {below_, 0}; // the range was read to its end
 	}
 	transaction.commit();
-	if (done)
-		return false;
+	return !done;
+}
 
+void ChangePages::take(const ChangeRow &row) {
+	after_ = row.tid;
+	items_.push_back({record_of(run_, row), underway_of(row)});
+}
+
+// True: not to the end of the range.
+bool ChangePages::read_rows(ChangeScan &scan) {
+	std::int64_t bytes = 0;
+	ChangeRow row;
+	while (scan.next(row)) {
+		bytes += row.size;
+		take(row);
+		if (bytes >= page_bytes)
+			return true;
+	}
+	return false;
+}
+
+// The snapshot is not as we made it: the owner has given it a column or another key. By name it can still be read.
+bool ChangePages::read_by_sql() {
+	UserContext context(run_.as_owner({{"enable_hashjoin", "off"},
+	                                   {"enable_mergejoin", "off"},
+	                                   {"enable_seqscan", "off"},
+	                                   {"enable_bitmapscan", "off"}}));
+	Rows rows = spi_execute(page(run_.plan), after_, Tid {below_, 0}, page_bytes, run_.origin_run_id);
 	std::int64_t bytes = 0;
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		bytes += rows.get<std::int64_t>(row, 13);
-		after_ = rows.get<Tid>(row, 0);
-		items_.push_back({record_from_page(run_, rows, row), underway_from_page(rows, row)});
+		take(row_of_page(rows, row));
 	}
-	if (bytes < page_bytes)
-		after_ = Tid {below_, 0}; // the range was read to its end
-	return true;
+	return bytes >= page_bytes;
 }
 
 } // namespace courier::pg

@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "core/record.hpp"
+#include "pg/change_scan.hpp"
 #include "pg/settlement.hpp"
 
 namespace courier::pg {
@@ -22,6 +23,9 @@ private:
 	};
 
 	bool read();
+	bool read_rows(ChangeScan &scan);
+	bool read_by_sql();
+	void take(const ChangeRow &row);
 
 	const RunDefinition &run_;
 	std::deque<Item> items_;
@@ -31,9 +35,9 @@ private:
 	bool counted_ = false;
 };
 
-// The record in a row of core/plan.hpp's page(), as it is sent.
-Record record_from_page(const RunDefinition &run, const Rows &rows, std::size_t row);
-Underway underway_from_page(const Rows &rows, std::size_t row);
+ChangeRow row_of_page(const Rows &rows, std::size_t row); // of core/plan.hpp's page()
+Record record_of(const RunDefinition &run, const ChangeRow &row); // as it is sent
+Underway underway_of(const ChangeRow &row);
 
 // For changed_fields_only: the members of `record` that are not in `accepted` or differ, and those named by `always`.
 std::string changed_members(const std::string &record, const std::string &accepted,

@@ -7,6 +7,9 @@
 #endif
 
 extern "C" {
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "common/base64.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -62,12 +65,36 @@ inline bool walk_raw(Node *node, TreeWalker walker, void *context) {
 #endif
 }
 
-// Into every index of a table, for a row that is in the table already.
+// Into every index of a table, for a row that is in the table already. An update too is said to be none: without a range table the server could not
+// look up which columns it touched.
 inline List *insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate) {
 #if PG_VERSION_NUM >= 160000
 	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, false);
 #else
 	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
+#endif
+}
+
+// A new version of a row. False: somebody else has changed it. `in_indexes`: the new version must be put into the indexes.
+inline bool update_row(Relation relation, ItemPointer row, TupleTableSlot *slot, Snapshot snapshot, bool &in_indexes) {
+	TM_FailureData failure;
+	LockTupleMode mode;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes = TU_None;
+#else
+	bool indexes = false;
+#endif
+	const TM_Result result = table_tuple_update(relation, row, slot, GetCurrentCommandId(true), snapshot,
+	                                            InvalidSnapshot, true, &failure, &mode, &indexes);
+	in_indexes = indexes != 0; // 16 and later: an index that only summarizes may be told more than it needs
+	return result == TM_Ok;
+}
+
+inline IndexScanDesc begin_index_scan(Relation relation, Relation index, Snapshot snapshot) {
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(relation, index, snapshot, nullptr, 1, 0);
+#else
+	return index_beginscan(relation, index, snapshot, 1, 0);
 #endif
 }
 

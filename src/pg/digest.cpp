@@ -101,7 +101,8 @@ private:
 				one.code = digest_.code;
 				one.message = digest_.message;
 				Underway &known = underway[one.record.id];
-				known.hash = rows.get<std::optional<Uuid>>(row, 2);
+				if (!rows.is_null(row, 2))
+					known.hash = uuid_bytes(rows.text(row, 2));
 				known.origin = rows.get<std::int64_t>(row, 3);
 				known.change = one.record.change;
 			}

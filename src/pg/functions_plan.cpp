@@ -138,7 +138,7 @@ COURIER_FUNCTION(courier_preview_requests) {
 			Rows rows =
 			    spi_execute(page(run.plan), Tid {0, 0}, Tid {10000, 0}, std::int64_t {4 << 20}, run.origin_run_id);
 			for (std::size_t row = 0; row < rows.size(); row++)
-				records.push_back(record_from_page(run, rows, row));
+				records.push_back(record_of(run, row_of_page(rows, row)));
 		}
 		auto now = std::chrono::system_clock::now();
 		std::int32_t made = 0;

@@ -24,7 +24,7 @@
 //
 // Nothing in this file owns C++ memory or throws, so server calls need no guard, which would cost more than the hash.
 
-#include "pg/postgres.hpp"
+#include "pg/hash128.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -528,6 +528,43 @@ CallSite *make_call_site(FunctionCallInfo fcinfo) {
 }
 
 } // namespace
+
+UuidText uuid_text(const UuidBytes &bytes) {
+	static constexpr char digits[] = "0123456789abcdef";
+	UuidText out;
+	int at = 0;
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			out.characters[at++] = '-';
+		out.characters[at++] = digits[bytes[i] >> 4];
+		out.characters[at++] = digits[bytes[i] & 15];
+	}
+	return out;
+}
+
+UuidBytes uuid_bytes(std::string_view text) {
+	UuidBytes out {};
+	int digit = 0;
+	for (char c : text) {
+		if (c == '-' || digit == 32)
+			continue;
+		out[digit / 2] = static_cast<unsigned char>(out[digit / 2] << 4 | (c <= '9' ? c - '0' : (c | 32) - 'a' + 10));
+		digit++;
+	}
+	return out;
+}
+
+void hash128_of_texts(const std::string_view *texts, int count, std::int64_t number, unsigned char *out) {
+	Stream stream;
+	stream.start();
+	for (int i = 0; i < count; i++)
+		stream.put_value(tag_image, texts[i].data(), texts[i].size());
+	stream.put_head(tag_image, 8);
+	stream.put_number(static_cast<std::uint64_t>(number), 8);
+	XXH128_canonical_t canonical;
+	XXH128_canonicalFromHash(&canonical, stream.finish());
+	std::memcpy(out, canonical.digest, sizeof canonical.digest);
+}
 
 COURIER_FUNCTION(courier_hash128) {
 	auto *site = static_cast<CallSite *>(fcinfo->flinfo->fn_extra);

@@ -160,8 +160,9 @@ std::vector<Record> records_of_job(const RunDefinition &run, std::int64_t job, U
 	transaction.commit();
 	std::vector<Record> out;
 	for (std::size_t row = 0; row < rows.size(); row++) {
-		out.push_back(record_from_page(run, rows, row));
-		underway.emplace(out.back().id, underway_from_page(rows, row));
+		const ChangeRow change = row_of_page(rows, row);
+		out.push_back(record_of(run, change));
+		underway.emplace(out.back().id, underway_of(change));
 	}
 	return out;
 }

@@ -4,6 +4,7 @@
 #include "pg/change_log.hpp"
 #include "pg/fault.hpp"
 #include "pg/jobs.hpp"
+#include "pg/snapshot_rows.hpp"
 
 extern "C" {
 #include "mb/pg_wchar.h"
@@ -111,7 +112,8 @@ void Settlement::write(const std::vector<Settled> &settled, const std::vector<Ex
 }
 
 void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
-	std::vector<Tid> fresh, stored, accepted, skipped, renamed, removed, former_removed, in_doubt;
+	std::vector<AcceptedChange> plain;
+	std::vector<Tid> accepted, skipped, renamed, removed, former_removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
 	std::int64_t snapshot_change = 0;
 	for (auto &one : settled) {
@@ -125,7 +127,7 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 				accepted.push_back(tid);
 				remote_ids.push_back(or_null(storable(one.remote_id)));
 			} else {
-				(known.in_snapshot ? stored : fresh).push_back(tid);
+				plain.push_back({tid, known.in_snapshot ? std::optional(known.snapshot_tid) : std::nullopt});
 			}
 		} else if (one.outcome == Outcome::skipped && !removal) {
 			skipped.push_back(tid);
@@ -138,7 +140,7 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 			snapshot_change++;
 	}
 	snapshot_change -= static_cast<std::int64_t>(removed.size());
-	if (fresh.empty() && stored.empty() && accepted.empty() && skipped.empty() && removed.empty() &&
+	if (plain.empty() && accepted.empty() && skipped.empty() && removed.empty() &&
 	    former_removed.empty() && in_doubt.empty())
 		return;
 	{
@@ -146,10 +148,9 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 		const Plan &plan = run_.plan;
 		if (plan.rename_by_removal && !renamed.empty())
 			spi_execute(keep_former(plan, held_), renamed);
-		if (!fresh.empty())
-			spi_execute(settle_new(plan), fresh);
-		if (!stored.empty() && spi_execute(settle_known(plan), stored).processed() != stored.size()) {
-			accepted.insert(accepted.end(), stored.begin(), stored.end()); // some are gone: as if nothing were known
+		if (!plain.empty()) {
+			const auto left = move_snapshot_rows(run_, plain);
+			accepted.insert(accepted.end(), left.begin(), left.end());
 			remote_ids.resize(accepted.size());
 		}
 		if (!accepted.empty())
@@ -195,7 +196,7 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 		primary_keys.push_back({record.key_json});
 		changes.emplace_back(to_text(known.change));
 		outcomes.emplace_back(to_text(one.outcome));
-		hashes.push_back(known.hash);
+		hashes.push_back(known.hash ? std::optional(Uuid {std::string(uuid_text(*known.hash).view())}) : std::nullopt);
 		origins.push_back(known.origin);
 		statuses.push_back(one.http_status ? std::optional(one.http_status) : std::nullopt);
 		codes.push_back(or_null(storable(one.code, 1000)));

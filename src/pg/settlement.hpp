@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "core/delivery.hpp"
+#include "pg/hash128.hpp"
 #include "pg/run_definition.hpp"
 #include "pg/spi.hpp"
 
@@ -11,11 +12,12 @@ namespace courier::pg {
 
 // What the worker keeps of a record while it is on its way; the record itself is with Delivery.
 struct Underway {
-	std::optional<Uuid> hash; // none for a removal
+	std::optional<UuidBytes> hash; // none for a removal
 	std::int64_t origin = 0;
 	bool former = false;      // one of the two that tell of a changed match value
 	std::string former_value; // of the removal: which value, as rejected records know it; else empty
-	bool in_snapshot = true;  // when its page was read
+	bool in_snapshot = true;  // when its page was read, and where; {0, 0}: not known
+	Tid snapshot_tid;
 	Change change = Change::added; // as planned: counters go by it, whatever the destination made of it
 };
 

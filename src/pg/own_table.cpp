@@ -1,0 +1,94 @@
+#include "pg/own_table.hpp"
+
+extern "C" {
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+}
+
+namespace courier::pg {
+
+namespace {
+
+bool has_columns(TupleDesc descriptor, OwnColumn *columns, int count, bool alone) {
+	if (alone && descriptor->natts != count)
+		return false;
+	for (int i = 0; i < count; i++) {
+		OwnColumn &column = columns[i];
+		column.at = -1;
+		for (int at = 0; at < descriptor->natts && column.at < 0; at++) {
+			Form_pg_attribute attribute = TupleDescAttr(descriptor, at);
+			if (!attribute->attisdropped && std::strcmp(NameStr(attribute->attname), column.name) == 0 &&
+			    (!OidIsValid(column.type) || column.type == attribute->atttypid)) {
+				column.at = at;
+				column.type = attribute->atttypid;
+			}
+		}
+		if (column.at < 0)
+			return false;
+	}
+	return true;
+}
+
+bool is_simple(Relation relation) {
+	const TupleConstr *constraints = relation->rd_att->constr;
+	return !relation->rd_rel->relhastriggers && !relation->rd_rel->relhasrules && !relation->rd_rel->relrowsecurity &&
+	       (!constraints || (constraints->num_check == 0 && constraints->num_defval == 0));
+}
+
+} // namespace
+
+Relation open_own_table(const char *name, Oid owner, LOCKMODE lock, OwnColumn *columns, int count, bool alone) {
+	const char *dot = std::strchr(name, '.');
+	RangeVar *wanted = makeRangeVar(pnstrdup(name, dot - name), pstrdup(dot + 1), -1);
+	Relation relation = relation_openrv_extended(wanted, lock, true);
+	if (!relation)
+		return nullptr;
+	if (relation->rd_rel->relkind == RELKIND_RELATION && relation->rd_rel->relowner == owner &&
+	    has_columns(RelationGetDescr(relation), columns, count, alone) && (!alone || is_simple(relation)))
+		return relation;
+	relation_close(relation, lock);
+	return nullptr;
+}
+
+void BulkInsert::open(Relation into) {
+	relation = into;
+	made = used = 0;
+	estate = CreateExecutorState();
+	result = makeNode(ResultRelInfo);
+	InitResultRelInfo(result, relation, 1, nullptr, 0);
+	ExecOpenIndices(result, false);
+}
+
+TupleTableSlot *BulkInsert::next() {
+	if (used == made)
+		slots[made++] = table_slot_create(relation, nullptr);
+	return ExecClearTuple(slots[used]);
+}
+
+void BulkInsert::into_indexes(TupleTableSlot *slot) {
+	list_free(insert_index_tuples(result, slot, estate));
+	ResetPerTupleExprContext(estate);
+}
+
+void BulkInsert::flush() {
+	if (used == 0)
+		return;
+	table_multi_insert(relation, slots, used, GetCurrentCommandId(true), 0, nullptr);
+	for (int i = 0; i < used; i++) {
+		into_indexes(slots[i]);
+		ExecClearTuple(slots[i]);
+	}
+	used = 0;
+}
+
+void BulkInsert::close() {
+	for (int i = 0; i < made; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	ExecCloseIndices(result);
+	FreeExecutorState(estate);
+}
+
+} // namespace courier::pg

@@ -1,0 +1,175 @@
+#include "pg/snapshot_rows.hpp"
+
+#include "pg/own_table.hpp"
+
+extern "C" {
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "storage/bufmgr.h"
+#include "utils/datum.h"
+#include "utils/snapmgr.h"
+}
+
+// Both tables are read by TID. A TID of the snapshot is as old as the page of its change, and somebody may have written there since
+// (its owner may), so the row must be visible and have the change's key; else the caller does it by key.
+
+namespace courier::pg {
+
+namespace {
+
+enum Column { k, h, s, mh, mv, p, r, t, first_key };
+
+struct Tables {
+	Relation changes, snapshot;
+	const OwnColumn *change, *stored; // the same names in the same order, as far as chg has them
+	int columns;
+	bool keep_payload;
+	TupleTableSlot *change_slot, *stored_slot, *new_slot;
+	BlockNumber blocks;
+	MemoryContext memory;
+};
+
+bool fetch(Relation relation, Tid tid, TupleTableSlot *slot) {
+	ItemPointerData at;
+	ItemPointerSet(&at, tid.block, tid.offset);
+	if (!table_tuple_fetch_row_version(relation, &at, GetActiveSnapshot(), slot))
+		return false;
+	slot_getallattrs(slot);
+	return true;
+}
+
+// The row that the snapshot gets. `stored`: the one that it has.
+void fill(const Tables &tables, TupleTableSlot *row, TupleTableSlot *stored) {
+	auto take = [&](int column, TupleTableSlot *from, int at) {
+		row->tts_values[tables.stored[column].at] = at < 0 ? (Datum)0 : from->tts_values[at];
+		row->tts_isnull[tables.stored[column].at] = at < 0 || from->tts_isnull[at];
+	};
+	for (int column : {k, h, mh, mv})
+		take(column, tables.change_slot, tables.change[column].at);
+	for (int column = first_key; column < tables.columns; column++)
+		take(column, tables.change_slot, tables.change[column].at);
+	take(p, tables.change_slot, tables.keep_payload ? tables.change[p].at : -1);
+	take(r, stored, stored ? tables.stored[r].at : -1);
+	take(s, nullptr, -1);
+	take(t, nullptr, -1);
+	ExecStoreVirtualTuple(row);
+}
+
+bool same_key(const Tables &tables) {
+	const OwnColumn &change = tables.change[k], &stored = tables.stored[k];
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(tables.snapshot), stored.at);
+	return !tables.change_slot->tts_isnull[change.at] && !tables.stored_slot->tts_isnull[stored.at] &&
+	       datumIsEqual(tables.change_slot->tts_values[change.at], tables.stored_slot->tts_values[stored.at],
+	                    attribute->attbyval, attribute->attlen);
+}
+
+bool update(const Tables &tables, BulkInsert &insert, Tid tid) {
+	if (tid.block >= tables.blocks || !fetch(tables.snapshot, tid, tables.stored_slot) || !same_key(tables))
+		return false;
+	ItemPointerData at = tables.stored_slot->tts_tid;
+	fill(tables, ExecClearTuple(tables.new_slot), tables.stored_slot);
+	bool in_indexes = false;
+	bool done = update_row(tables.snapshot, &at, tables.new_slot, GetActiveSnapshot(), in_indexes);
+	if (done && in_indexes)
+		insert.into_indexes(tables.new_slot);
+	return done;
+}
+
+// Values of new rows point into the page of their change, which the next change may let go: they are copied.
+void keep(const Tables &tables, TupleTableSlot *row) {
+	TupleDesc descriptor = RelationGetDescr(tables.snapshot);
+	for (int at = 0; at < descriptor->natts; at++) {
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, at);
+		if (!row->tts_isnull[at] && !attribute->attbyval)
+			row->tts_values[at] = datumCopy(row->tts_values[at], false, attribute->attlen);
+	}
+}
+
+} // namespace
+
+std::vector<Tid> move_snapshot_rows(const RunDefinition &run, const std::vector<AcceptedChange> &accepted) {
+	const std::string changes_name = scratch_table(run.plan, "chg"), snapshot_name = snapshot_table(run.sync_id);
+	std::vector<OwnColumn> stored {{"k", InvalidOid}, {"h", UUIDOID}, {"s", CHAROID}, {"mh", UUIDOID},
+	                               {"mv", TEXTOID},   {"p", TEXTOID}, {"r", TEXTOID}, {"t", TIMESTAMPTZOID}};
+	std::vector<std::string> keys;
+	if (run.plan.key_form() == KeyForm::folded)
+		for (std::size_t i = 1; i <= run.plan.key.size(); i++)
+			keys.push_back("k" + std::to_string(i));
+	for (auto &name : keys)
+		stored.push_back({name.c_str(), InvalidOid});
+	std::vector<OwnColumn> change = stored;
+	change[s] = {"op", CHAROID}; // chg has no such columns; these it has
+	change[t] = {"size", INT4OID};
+	change[p] = {"rec", TEXTOID};
+
+	std::vector<Tid> left;
+	left.reserve(accepted.size()); // nothing is allocated below
+	Tables tables {};
+	BulkInsert insert;
+	MemoryContext caller = CurrentMemoryContext;
+	call_postgres([&] {
+		tables.memory = AllocSetContextCreate(CurTransactionContext, "pg_courier snapshot", ALLOCSET_DEFAULT_SIZES);
+		MemoryContext rows = AllocSetContextCreate(tables.memory, "rows", ALLOCSET_DEFAULT_SIZES);
+		MemoryContextSwitchTo(tables.memory);
+		int columns = static_cast<int>(stored.size());
+		tables.snapshot =
+		    open_own_table(snapshot_name.c_str(), run.owner, RowExclusiveLock, stored.data(), columns, true);
+		for (int i = first_key; i < columns; i++)
+			change[i].type = stored[i].type;
+		change[k].type = stored[k].type;
+		tables.changes =
+		    open_own_table(changes_name.c_str(), run.owner, AccessShareLock, change.data(), columns, false);
+		if (tables.snapshot && tables.changes) {
+			tables.change = change.data();
+			tables.stored = stored.data();
+			tables.columns = columns;
+			tables.keep_payload = run.plan.keep_payload;
+			tables.change_slot = table_slot_create(tables.changes, nullptr);
+			tables.stored_slot = table_slot_create(tables.snapshot, nullptr);
+			tables.new_slot = table_slot_create(tables.snapshot, nullptr);
+			tables.blocks = RelationGetNumberOfBlocks(tables.snapshot);
+			insert.open(tables.snapshot);
+			for (auto &one : accepted) {
+				if (!fetch(tables.changes, one.change, tables.change_slot))
+					elog(ERROR, "a change is gone from %s", changes_name.c_str());
+				if (!one.snapshot) {
+					TupleTableSlot *row = insert.next();
+					fill(tables, row, nullptr);
+					MemoryContextSwitchTo(rows);
+					keep(tables, row);
+					insert.stored();
+					if (insert.full()) {
+						insert.flush();
+						MemoryContextReset(rows);
+					}
+					MemoryContextSwitchTo(tables.memory);
+				} else {
+					MemoryContextSwitchTo(rows);
+					bool done = update(tables, insert, *one.snapshot);
+					MemoryContextSwitchTo(tables.memory);
+					if (!done)
+						left.push_back(one.change);
+				}
+			}
+			insert.flush();
+			insert.close();
+			CommandCounterIncrement();
+			for (auto *slot : {tables.change_slot, tables.stored_slot, tables.new_slot})
+				ExecDropSingleTupleTableSlot(slot);
+		} else {
+			for (auto &one : accepted)
+				left.push_back(one.change);
+		}
+		if (tables.changes)
+			table_close(tables.changes, NoLock);
+		if (tables.snapshot)
+			table_close(tables.snapshot, NoLock);
+		MemoryContextSwitchTo(caller);
+		MemoryContextDelete(tables.memory);
+	});
+	return left;
+}
+
+} // namespace courier::pg
