@@ -1,6 +1,6 @@
 """In which order and how fast requests go out, and what becomes of a batch."""
 
-from harness import equal, test
+from harness import REST, equal, test
 from receiver import Answer
 
 BATCH = {"upsert": {"method": "POST", "path": "/up", "body": {"rows": "{{ records }}"}, "idempotent": True},
@@ -218,3 +218,46 @@ def meddled(t):
           "1succeeded 3succeeded")
     t.receiver.script(f"{t.path}/up", Answer(200))
     t.run(requests=0)
+
+
+@test("a snapshot that its owner has given a column and an index of his own is read and written all the same")
+def altered_snapshot(t):
+    batches(t, (1, "a"), (2, "b"), (3, "c"))
+    t.run(succeeded_added=3)
+    snapshot = "courier_data.snapshot_" + t.admin(f"SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}'")
+    rows = f"SELECT string_agg(k::text || ' ' || (h IS NOT NULL), ', ' ORDER BY k) FROM {snapshot}"
+
+    def change(letter, number):
+        t.sql(f"UPDATE {t.name} SET name = '{letter}' WHERE id = 1", f"INSERT INTO {t.name} VALUES ({number}, 'n')")
+        t.run(succeeded_added=1, succeeded_changed=1)
+        t.run(requests=0)
+
+    t.sql(f"CREATE INDEX ON {snapshot} ((h::text || k))")
+    change("x", 4)
+    equal(t.sql("SET enable_seqscan = off", f"SELECT k FROM {snapshot} s WHERE h::text || k = (SELECT h::text || k FROM {snapshot} WHERE k = 1 OFFSET 0)"), "1")
+    t.sql(f"ALTER TABLE {snapshot} ADD COLUMN note text DEFAULT 'mine'")
+    change("y", 5)
+    t.sql(f"ALTER TABLE {snapshot} DROP CONSTRAINT {snapshot.split('.')[1]}_pkey, ADD PRIMARY KEY (k) INCLUDE (h)")
+    change("z", 6)
+    equal(t.admin(rows), "1 true, 2 true, 3 true, 4 true, 5 true, 6 true")
+
+
+@test("a request's idempotency key is made of the change alone: seed of the sync, key, kind of change, hash of the record, run of origin")
+def idempotency_keys(t):
+    t.table([(1, "Ada"), (2, "Ben")], "id integer PRIMARY KEY, name text")
+    headers = {"Idempotency-Key": "{{ idempotency_key }}"}
+    t.sync(requests={"upsert": {**REST["upsert"], "headers": headers}, "delete": {**REST["delete"], "headers": headers}}, mode="mirror")
+    snapshot = "courier_data.snapshot_" + t.admin(f"SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}'")
+
+    def keys(op, hashed, run, ids):
+        return t.admin(f"SELECT string_agg(courier.hash128(y.seed::text, x.id::text, '{op}'::text, {hashed}, {run['run_id']}::int8)::text, ' ' ORDER BY x.id)"
+                       f" FROM courier_internal.sync y, unnest(ARRAY{ids}) x (id) LEFT JOIN {snapshot} s ON s.k = x.id WHERE y.name = '{t.name}'").split(" ")
+
+    def sent():
+        return [r.header("Idempotency-Key") for r in sorted(t.seen(), key=lambda r: r.path)]
+
+    run = t.run(requests=2)
+    equal(sent(), keys("a", "s.h::text", run, [1, 2]))
+    t.sql(f"UPDATE {t.name} SET name = 'Bea' WHERE id = 2", f"DELETE FROM {t.name} WHERE id = 1")
+    run = t.run(requests=2)
+    equal(sent(), keys("r", """'{"id":1}'::text""", run, [1]) + keys("c", "s.h::text", run, [2]))
