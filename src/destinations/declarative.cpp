@@ -314,6 +314,31 @@ void DeclarativeClient::finish(Request &request, const std::string &idempotency_
 	auth_->sign(request, now, idempotency_key);
 }
 
+Request DeclarativeClient::plain_request(std::string method, std::string path, std::string json,
+                                         std::chrono::system_clock::time_point now) const {
+	Request out;
+	out.method = std::move(method);
+	out.url = std::move(path);
+	out.body = std::move(json);
+	if (!out.body.empty())
+		out.headers.push_back({"Content-Type", "application/json"});
+	finish(out, "", now);
+	out.idempotent = out.method != "POST";
+	return out;
+}
+
+std::string DeclarativeClient::path_of(const Request &request) const {
+	const auto path = request.url.substr(std::min(base_url_.size(), request.url.size()));
+	return path.starts_with('/') ? path : "/" + path;
+}
+
+bool DeclarativeClient::may_repeat(Operation operation) const {
+	for (Change change : all_changes)
+		if (const auto *request = find(operation, change); request && !request->idempotent())
+			return false;
+	return true;
+}
+
 Rendered DeclarativeClient::render(Operation operation, std::span<const Record> batch,
                                    std::chrono::system_clock::time_point now) {
 	if (batch.empty())

@@ -5,7 +5,7 @@
 //
 //   {"type", "config", "secrets", "sync": {object, mode, sync_type, mapping, match_on, on_removed, config, options},
 //    "changes": [{"added": {fields...}} or {"changed": ...} or {"removed": ...}, with "previous", "remote_id"],
-//    "answers": [{"to": "POST /path", "status", "headers", "body"}]}
+//    "answers": [{"to": "POST /path", "status", "headers", "body" or "base64"}]}
 //
 // Where the sync's config has a digest, the changes become the one record that a run makes of them.
 //
@@ -24,6 +24,7 @@
 #include "destinations/operations.hpp"
 #include "destinations/registry.hpp"
 #include "destinations/validate.hpp"
+#include "http/sign.hpp"
 
 namespace {
 
@@ -112,6 +113,8 @@ Answer answer_of(const Json &json) {
 	}
 	const Json body = member(json, "body", "");
 	answer.body = body.is_string() ? body.get<std::string>() : body.dump();
+	if (json.contains("base64"))
+		answer.body = http::base64_decode(json["base64"].get<std::string>()).value();
 	if (json.value("lost", false))
 		answer = Answer {Transfer::lost};
 	answer.duration = 100ms;
