@@ -97,9 +97,10 @@ AuthSpec render_auth(const Definition &definition, const Scope &scope) {
 }
 
 DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings &settings)
-    : definition_(std::move(definition)), specs_(requests_for(definition_, settings.object)),
-      response_(definition_.response), limits_(definition_.limits), object_(settings.object),
-      batch_size_(settings.batch_size), timeout_(settings.timeout),
+    : definition_(std::move(definition)),
+      // A destination alone sends nothing but its test, and what its requests say may need the object of a sync.
+      specs_(settings.sync.empty() ? Requests {} : requests_for(definition_, settings.object)),
+      response_(definition_.response), limits_(definition_.limits), object_(settings.object), batch_size_(settings.batch_size), timeout_(settings.timeout),
       changes_objects_((settings.mode == "upsert" || settings.mode == "mirror") &&
                        settings.sync_type != "notifications") {
 	if (auto object = find_object(definition_, settings.object)) {
@@ -311,7 +312,7 @@ void DeclarativeClient::finish(Request &request, const std::string &idempotency_
 	request.timeout = timeout_;
 	if (definition_.idempotency.on && definition_.idempotency.honoured)
 		request.idempotent = true;
-	auth_->sign(request, now, idempotency_key);
+	auth_->sign(request, now, idempotency_key.empty() ? "test" : idempotency_key); // a signature may name the message
 }
 
 Request DeclarativeClient::plain_request(std::string method, std::string path, std::string json,

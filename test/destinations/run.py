@@ -101,10 +101,12 @@ def load(name):
 
 
 def play_of(case, entry):
-    sync = case["syncs"][entry["sync"]]
+    sync = case["syncs"].get(entry.get("sync"), {}) if entry.get("test") else case["syncs"][entry["sync"]]
     destination = {**case["destination"], **sync.get("destination", {})}
     out = {"type": case["name"], "config": destination.get("config", {}), "secrets": destination.get("secrets", {}),
            "sync": {**{k: v for k, v in sync.items() if k not in ("destination", "base_url")}, **entry.get("with", {})}, "changes": entry.get("changes", [])}
+    if entry.get("test"):
+        out["test"] = True
     if "answers" in entry:
         out["answers"] = [answer_of(a) for a in entry["answers"]]
     return out
@@ -119,7 +121,7 @@ def see(name, case, request):
 
 def wrong_place(case, entry, requests):
     """Every request goes to the vendor, or to a place that the case names; there, nothing may be known of the credentials."""
-    sync = case["syncs"][entry["sync"]]
+    sync = case["syncs"].get(entry.get("sync"), {})
     base_url, elsewhere = sync.get("base_url", case["base_url"]), entry.get("elsewhere")
     secrets = {**case["destination"], **sync.get("destination", {})}.get("secrets", {}).values()
     for request in requests:
@@ -136,6 +138,8 @@ def wrong_place(case, entry, requests):
 
 def check_golden(case):
     entries = case["golden"]
+    if not any(e.get("test") for e in entries):
+        report(f"golden: {case['name']}: test", "there is no case of what courier.test_destination asks (\"test\": true)")
     directory = os.path.join(HERE, "golden", case["name"])
     os.makedirs(directory, exist_ok=True)
     known = set()
