@@ -42,7 +42,9 @@ SELECT courier.preview_model('regress_m');
 SELECT courier.preview_model('regress_customers', -1);
 
 -- Destinations
+\set VERBOSITY terse
 SELECT courier.create_destination('regress_d', 'htttp');
+\set VERBOSITY default
 SELECT courier.create_destination('regress_d', 'http');
 SELECT courier.create_destination('regress_d', 'http', '{"base_url": "api.example.com"}');
 SELECT courier.create_destination('regress_d', 'http', '{"base_url": "https://api.example.com", "heders": {}}');

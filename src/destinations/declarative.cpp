@@ -97,9 +97,10 @@ AuthSpec render_auth(const Definition &definition, const Scope &scope) {
 }
 
 DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings &settings)
-    : definition_(std::move(definition)), specs_(requests_for(definition_, settings.object)),
-      response_(definition_.response), limits_(definition_.limits), object_(settings.object),
-      batch_size_(settings.batch_size), timeout_(settings.timeout),
+    : definition_(std::move(definition)),
+      // A destination alone sends nothing but its test, and what its requests say may need the object of a sync.
+      specs_(settings.sync.empty() ? Requests {} : requests_for(definition_, settings.object)),
+      response_(definition_.response), limits_(definition_.limits), object_(settings.object), batch_size_(settings.batch_size), timeout_(settings.timeout),
       changes_objects_((settings.mode == "upsert" || settings.mode == "mirror") &&
                        settings.sync_type != "notifications") {
 	if (auto object = find_object(definition_, settings.object)) {
@@ -311,7 +312,32 @@ void DeclarativeClient::finish(Request &request, const std::string &idempotency_
 	request.timeout = timeout_;
 	if (definition_.idempotency.on && definition_.idempotency.honoured)
 		request.idempotent = true;
-	auth_->sign(request, now, idempotency_key);
+	auth_->sign(request, now, idempotency_key.empty() ? "test" : idempotency_key); // a signature may name the message
+}
+
+Request DeclarativeClient::plain_request(std::string method, std::string path, std::string json,
+                                         std::chrono::system_clock::time_point now) const {
+	Request out;
+	out.method = std::move(method);
+	out.url = std::move(path);
+	out.body = std::move(json);
+	if (!out.body.empty())
+		out.headers.push_back({"Content-Type", "application/json"});
+	finish(out, "", now);
+	out.idempotent = out.method != "POST";
+	return out;
+}
+
+std::string DeclarativeClient::path_of(const Request &request) const {
+	const auto path = request.url.substr(std::min(base_url_.size(), request.url.size()));
+	return path.starts_with('/') ? path : "/" + path;
+}
+
+bool DeclarativeClient::may_repeat(Operation operation) const {
+	for (Change change : all_changes)
+		if (const auto *request = find(operation, change); request && !request->idempotent())
+			return false;
+	return true;
 }
 
 Rendered DeclarativeClient::render(Operation operation, std::span<const Record> batch,

@@ -41,6 +41,15 @@ public:
 	std::optional<Tested> tested(const Answer &answer, std::chrono::system_clock::time_point now) override;
 	std::string redact(std::string text) const override;
 
+protected:
+	// A request that no template says: below base_url, with the destination's headers and credentials.
+	Request plain_request(std::string method, std::string path, std::string json,
+	                      std::chrono::system_clock::time_point now) const;
+	std::string path_of(const Request &request) const; // what follows base_url
+	bool may_repeat(Operation operation) const;        // its request may be sent again when the answer was lost
+	const std::string &base_url() const { return base_url_; }
+	void hide(std::string_view secret) { redactor_.add_secret(secret); } // one that an answer gave
+
 private:
 	const RequestTemplate *find(Operation operation, Change change) const;
 	const Response &response_to(Operation operation, Change change) const;

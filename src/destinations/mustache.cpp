@@ -241,8 +241,8 @@ private:
 				slices_[&list->list_value()[i]] = {elements[i], slice.of_frames};
 			return list;
 		}
-		default:
-			return keep(km::data(true), slice);
+		default: // in a digest numbers are counts: "and 0 more" is nothing to say
+			return keep(km::data(frame_lists_.empty() || slice.json != "0"), slice);
 		}
 	}
 

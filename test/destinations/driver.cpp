@@ -5,7 +5,8 @@
 //
 //   {"type", "config", "secrets", "sync": {object, mode, sync_type, mapping, match_on, on_removed, config, options},
 //    "changes": [{"added": {fields...}} or {"changed": ...} or {"removed": ...}, with "previous", "remote_id"],
-//    "answers": [{"to": "POST /path", "status", "headers", "body"}]}
+//    "test": true, in place of sync and changes: what courier.test_destination asks,
+//    "answers": [{"to": "POST /path", "status", "headers", "body" or "base64"}]}
 //
 // Where the sync's config has a digest, the changes become the one record that a run makes of them.
 //
@@ -24,6 +25,7 @@
 #include "destinations/operations.hpp"
 #include "destinations/registry.hpp"
 #include "destinations/validate.hpp"
+#include "http/sign.hpp"
 
 namespace {
 
@@ -112,6 +114,8 @@ Answer answer_of(const Json &json) {
 	}
 	const Json body = member(json, "body", "");
 	answer.body = body.is_string() ? body.get<std::string>() : body.dump();
+	if (json.contains("base64"))
+		answer.body = http::base64_decode(json["base64"].get<std::string>()).value();
 	if (json.value("lost", false))
 		answer = Answer {Transfer::lost};
 	answer.duration = 100ms;
@@ -168,6 +172,19 @@ Record digest_of(const std::vector<Record> &records, std::size_t shown) {
 	record.fields = digest_fields(content);
 	record.idempotency_key = "00000000-0000-4000-8000-000000000000";
 	return record;
+}
+
+Json describe(const Sent &sent) {
+	auto &request = sent.request;
+	Json headers = Json::array();
+	for (auto &header : request.headers)
+		headers.push_back({header.name, header.value});
+	return {{"method", request.method},
+	        {"url", request.url},
+	        {"headers", headers},
+	        {"body", request.body},
+	        {"idempotent", request.idempotent},
+	        {"seconds", sent.seconds}};
 }
 
 class Play {
@@ -296,19 +313,6 @@ private:
 		unasked_ = answers.is_null() ? 0 : answers.size() - used;
 	}
 
-	static Json describe(const Sent &sent) {
-		auto &request = sent.request;
-		Json headers = Json::array();
-		for (auto &header : request.headers)
-			headers.push_back({header.name, header.value});
-		return {{"method", request.method},
-		        {"url", request.url},
-		        {"headers", headers},
-		        {"body", request.body},
-		        {"idempotent", request.idempotent},
-		        {"seconds", sent.seconds}};
-	}
-
 	const Json &play_;
 	std::vector<std::string> mapped_, match_;
 	SyncOptions options_;
@@ -320,9 +324,39 @@ private:
 	std::size_t unasked_ = 0;
 };
 
+// What courier.test_destination asks; as src/pg does it, without the network.
+Json test_of(const Json &play) {
+	ClientSettings settings;
+	settings.type = play.at("type");
+	settings.destination = "destination";
+	settings.config = nlohmann::json(member(play, "config", Json::object()));
+	settings.secrets = member(play, "secrets", Json::object()).get<std::map<std::string, std::string>>();
+	Json config(settings.config), secrets(settings.secrets), requests = Json::array();
+	check_destination("destination", settings.type, nullptr, config, names(secrets));
+	const auto client = make_client(settings);
+	const Json answers = member(play, "answers", Json::array());
+	const auto exchange = [&](const Request &request) {
+		requests.push_back(describe({0, request, 0}));
+		return answers.size() < requests.size() ? Answer {Transfer::lost} : answer_of(answers[requests.size() - 1]);
+	};
+	if (auto request = client->authorize(start_of_play))
+		if (auto problem = client->authorized(exchange(*request), start_of_play))
+			throw std::runtime_error("no token: " + *problem);
+	std::optional<Request> request = client->test(start_of_play);
+	Json says;
+	while (request) {
+		const auto answer = exchange(*request);
+		const auto tested = answer.transfer == Transfer::complete ? client->tested(answer, start_of_play) : std::nullopt;
+		if (tested)
+			says = tested->problem.value_or(tested->words);
+		request = tested && !tested->problem ? tested->next : std::nullopt;
+	}
+	return {{"requests", requests}, {"outcomes", Json::object()}, {"failure", nullptr}, {"unasked", 0}, {"says", says}};
+}
+
 Json perform(const Json &play) {
 	try {
-		return Play(play).perform();
+		return play.contains("test") ? test_of(play) : Play(play).perform();
 	} catch (const Error &error) {
 		return {{"error", error.message}, {"sqlstate", error.sqlstate}, {"detail", error.detail}, {"hint", error.hint}};
 	} catch (const std::exception &error) {

@@ -12,11 +12,15 @@ in golden/NAME/*.http, and its page doc/destinations/NAME.md. --update rewrites 
 """
 
 import argparse
+import base64
+import gzip
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 import traceback
 import urllib.parse
@@ -65,8 +69,27 @@ def play(plays):
     return json.loads(done.stdout)
 
 
+def archive(files):
+    """A gzipped tar of {name: JSON}."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in files.items():
+            info, data = tarfile.TarInfo(name), json.dumps(content).encode()
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return gzip.compress(packed.getvalue(), mtime=0)
+
+
+def answer_of(answer):
+    if "archive" not in answer:
+        return answer
+    answer = dict(answer)
+    return {**answer, "base64": base64.b64encode(archive(answer.pop("archive"))[:answer.pop("cut", None)]).decode()}
+
+
 def load(name):
-    """NAME.json, and NAME.py beside it where a test needs code: it may have `checks`, a list of (name, function of `tools`)."""
+    """NAME.json, and NAME.py beside it where a test needs code: it may have `checks`, a list of (name, function of `tools`), and
+    `requests_within(request)`: the requests that another carries in its body."""
     case = read_json(HERE, name + ".json")
     case["name"], case["code"] = name, None
     code = os.path.join(HERE, name + ".py")
@@ -78,19 +101,45 @@ def load(name):
 
 
 def play_of(case, entry):
-    sync = case["syncs"][entry["sync"]]
+    sync = case["syncs"].get(entry.get("sync"), {}) if entry.get("test") else case["syncs"][entry["sync"]]
     destination = {**case["destination"], **sync.get("destination", {})}
     out = {"type": case["name"], "config": destination.get("config", {}), "secrets": destination.get("secrets", {}),
            "sync": {**{k: v for k, v in sync.items() if k not in ("destination", "base_url")}, **entry.get("with", {})}, "changes": entry.get("changes", [])}
+    if entry.get("test"):
+        out["test"] = True
     if "answers" in entry:
-        out["answers"] = entry["answers"]
+        out["answers"] = [answer_of(a) for a in entry["answers"]]
     return out
+
+
+def see(name, case, request):
+    """Remembers a request for the specification, and those that it carries."""
+    requests_seen.append((name, case, request))
+    within = getattr(case["code"], "requests_within", lambda request: [])
+    requests_seen.extend((f"{name}: within", case, r) for r in within(request))
+
+
+def wrong_place(case, entry, requests):
+    """Every request goes to the vendor, or to a place that the case names; there, nothing may be known of the credentials."""
+    sync = case["syncs"].get(entry.get("sync"), {})
+    base_url, elsewhere = sync.get("base_url", case["base_url"]), entry.get("elsewhere")
+    secrets = {**case["destination"], **sync.get("destination", {})}.get("secrets", {}).values()
+    for request in requests:
+        if request["url"].startswith(base_url):
+            continue
+        if not elsewhere or not request["url"].startswith(elsewhere):
+            return f"{request['url']} is not below {base_url}"
+        if any(n.lower() == "authorization" for n, _ in request["headers"]) or any(s in json.dumps(request) for s in secrets if isinstance(s, str)):
+            return f"{request['url']} is another host, and gets credentials"
+    return None
 
 
 # Golden requests
 
 def check_golden(case):
     entries = case["golden"]
+    if not any(e.get("test") for e in entries):
+        report(f"golden: {case['name']}: test", "there is no case of what courier.test_destination asks (\"test\": true)")
     directory = os.path.join(HERE, "golden", case["name"])
     os.makedirs(directory, exist_ok=True)
     known = set()
@@ -103,7 +152,7 @@ def check_golden(case):
             report(name, json.dumps(result, indent=1))
             continue
         for request in result["requests"]:
-            requests_seen.append((f"{case['name']}: {entry['name']}", case, request))
+            see(f"{case['name']}: {entry['name']}", case, request)
         text = http_text.document(entry.get("says", entry["name"]), result["requests"])
         if options.update:
             with open(path, "w") as f:
@@ -111,12 +160,11 @@ def check_golden(case):
         expected = open(path).read() if os.path.exists(path) else None
         expected_outcomes = ("succeeded", "aborted") if "answers" in entry else ("aborted",)
         left_out = [f"{key}: {o['outcome']} {o['code']} {o['message']}" for key, o in result["outcomes"].items() if o["outcome"] not in expected_outcomes]
-        base_url = case["syncs"][entry["sync"]].get("base_url", case["base_url"])
-        outside = [r["url"] for r in result["requests"] if not r["url"].startswith(base_url)]
+        outside = wrong_place(case, entry, result["requests"])
         if left_out:
             report(name, "not every record is in a request: " + "; ".join(left_out))
         elif outside:
-            report(name, f"{outside[0]} is not below {base_url}")
+            report(name, outside)
         elif not result["requests"]:
             report(name, "no request")
         elif text != expected:
@@ -160,8 +208,8 @@ def check_replay(case):
     entries = case["replay"]
     for entry, result in zip(entries, play([play_of(case, e) for e in entries])):
         for request in result.get("requests", []):
-            requests_seen.append((f"{case['name']}: replay: {entry['name']}", case, request))
-        report(f"replay: {case['name']}: {entry['name']}", compare_replay(entry["expect"], result))
+            see(f"{case['name']}: replay: {entry['name']}", case, request)
+        report(f"replay: {case['name']}: {entry['name']}", compare_replay(entry["expect"], result) or wrong_place(case, entry, result["requests"]))
 
 
 # What is published
@@ -276,7 +324,7 @@ for case in cases:
         report(f"{case['name']}: {name}", problem)
 if "server" in parts:
     import server
-    server.check(cases, report, requests_seen)
+    server.check(cases, report, see)
 if "specification" in parts:
     guarded("specification", check_specification, cases)
 print(f"# {time.time() - started:.1f} s")

@@ -60,14 +60,14 @@ def perform(world, number, case, keep_request):
     t.quiet()
 
 
-def check(cases, report, requests_seen):
+def check(cases, report, see):
     world = World()
     lock = threading.Lock()
 
     def one(number, case):
         name, problem = f"server: {case['name']}", None
         try:
-            perform(world, number, case, lambda request: requests_seen.append((name, case, request)))
+            perform(world, number, case, lambda request: see(name, case, request))
         except Exception:
             problem = traceback.format_exc(limit=-3)
         with lock:

@@ -6,7 +6,8 @@
 //   {"openapi": FILE}                                 an OpenAPI 3 document: path, parameters, body, authentication;
 //                                                     with "bodies": {TYPE: FILE#/...}, bodies of that content type by a schema
 //   {"on": "POST /v0/*/*", "schema": FILE#/$defs/x}   a JSON schema for the body of such requests, or several
-//   {"on": "DELETE /v0/*/*", "unpublished": WHY}      nothing is published for these
+//   {"on": "DELETE /v0/*/*", "unpublished": WHY}      nothing is published for these; with "only": {"query": [...], "headers": [...]}, no
+//                                                     other parameters, all of these headers, and no body
 // The first that knows the request judges it. FILE is relative to `specs`, or with ./ to this folder.
 'use strict';
 const fs = require('fs'), path = require('path'), { createRequire } = require('module');
@@ -153,7 +154,7 @@ function judge(request) {
 			const problems = apis.get(spec.openapi).judge(request, spec.bodies);
 			if (problems) return problems;
 		} else if (glob(spec.on).test(line)) {
-			if (spec.unpublished) return [];
+			if (spec.unpublished) return only(spec.only, request);
 			const body = bodyOf(request).value;
 			return [].concat(spec.schema).flatMap((reference) => {
 				const check = bySchema(reference);
@@ -162,6 +163,14 @@ function judge(request) {
 		}
 	}
 	return [`no published operation ${line}`];
+}
+
+// For what nobody publishes: the parameters and headers that it has, and no body.
+function only(allowed, request) {
+	if (!allowed) return [];
+	const problems = [...new URL(request.url).searchParams.keys()].filter((name) => !(allowed.query || []).includes(name)).map((name) => `query ${name} is not a parameter`);
+	for (const name of allowed.headers || []) if (request.headers[name] === undefined) problems.push(`header ${name} is required`);
+	return request.body ? [...problems, 'it has no body'] : problems;
 }
 
 const out = { definitions: {}, requests: {} };

@@ -20,11 +20,11 @@ import urllib.parse
 
 
 class Answer:
-    """status, body (text or JSON), headers; delay seconds before the answer; drop: processed, but the answer never comes; reset: neither."""
+    """status, body (text, bytes or JSON), headers; delay seconds before the answer; drop: processed, but the answer never comes; reset: neither."""
 
     def __init__(self, status=200, body="", headers=None, delay=0, drop=False, reset=False):
         self.status, self.headers, self.delay, self.drop, self.reset = status, dict(headers or {}), delay, drop, reset
-        self.body = body if isinstance(body, str) else json.dumps(body)
+        self.body = body if isinstance(body, (str, bytes)) else json.dumps(body)
 
 
 class Request:
@@ -154,7 +154,7 @@ class Receiver:
             handler.rfile.close()
             handler.connection.close()
             return
-        data = answer.body.encode()
+        data = answer.body if isinstance(answer.body, bytes) else answer.body.encode()
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)

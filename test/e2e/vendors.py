@@ -1,4 +1,5 @@
-"""Vendors whose APIs are conversations, played as far as their documentation says: Salesforce, Zendesk, and a server of the custom protocol.
+"""Vendors whose APIs are conversations, played as far as their documentation says: Salesforce, Zendesk, Mailchimp's batches, and a server of the
+custom protocol.
 
 In process:  sf = Salesforce(receiver, "/sf")      the destination's base_url is sf.url
 On its own:  python3 vendors.py PORT_FILE          a Salesforce below /sf (the crash tests); GET /sf/_state, POST /sf/_hold, POST /sf/_release
@@ -7,11 +8,13 @@ A record whose name holds "bad" is refused. `trouble` is a list of Answers that 
 """
 
 import csv
+import gzip
 import io
 import json
 import os
 import re
 import sys
+import tarfile
 import threading
 import urllib.parse
 
@@ -206,6 +209,67 @@ class Zendesk(Vendor):
         name = f"job{len(self.jobs) + 1}"
         self.jobs[name] = {"results": results, "asked": 0}
         return Answer(200, {"job_status": {"id": name, "url": f"{self.url}/api/v2/job_statuses/{name}.json", "status": "queued", "total": None, "results": None}})
+
+
+class Mailchimp(Vendor):
+    """Its batches. What it did is fetched from a receiver of its own, as from another host."""
+
+    def __init__(self, receiver, path):
+        self.members, self.batches, self.events, self.hold = {}, {}, [], False  # members: hash -> body of the request that made it
+        self.results = Receiver()
+        self.results_url = self.results.url
+        super().__init__(receiver, path)
+
+    def serve(self, request, rest):
+        if not (request.header("Authorization") or "").startswith("Basic "):
+            return Answer(401, {"title": "API Key Missing", "status": 401})
+        if rest == "/batches" and request.method == "POST":
+            name = f"b{len(self.batches) + 1}"
+            self.batches[name] = {"id": name, "status": "pending", "operations": request.json["operations"], "response_body_url": ""}
+        elif rest.startswith("/batches/"):
+            name = rest.split("/")[2]
+            if name not in self.batches:
+                return Answer(404, {"title": "Resource Not Found", "status": 404})
+            if self.batches[name]["status"] == "started" and not self.hold:
+                self.work(self.batches[name])
+            elif self.batches[name]["status"] == "pending":
+                self.batches[name]["status"] = "started"
+        else:
+            return Answer(*self.operation(request.method, rest, request.text))
+        return Answer(200, {k: v for k, v in self.batches[name].items() if k != "operations"})
+
+    def operation(self, method, path, body):
+        parts, body = path.split("/"), json.loads(body) if body else {}
+        if "bad" in json.dumps(body):
+            return 400, {"title": "Invalid Resource", "status": 400, "detail": "Your merge fields were invalid."}
+        if len(parts) == 3:
+            self.members.update({m["email_address"]: m for m in body["members"]})
+            return 200, {"new_members": [], "updated_members": [], "errors": []}
+        name = parts[4]
+        if method == "PUT":
+            self.members[name] = body
+            return 200, {"id": name, **body}
+        if parts[-1] == "events":
+            self.events.append((name, body))
+            return 204, ""
+        return (204, "") if self.members.pop(name, None) else (404, {"title": "Resource Not Found", "status": 404})
+
+    def work(self, batch):
+        entries = []
+        for operation in batch.pop("operations"):
+            status, body = self.operation(operation["method"], operation["path"], operation.get("body"))
+            entries.insert(0, {"status_code": status, "operation_id": operation["operation_id"], "response": body if body == "" else json.dumps(body)})
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            folder = tarfile.TarInfo("./")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+            for number, part in enumerate((entries[::2], entries[1::2])):  # however they are divided among its files
+                data, info = json.dumps(part).encode(), tarfile.TarInfo(f"./{number}.json")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        self.results.script(f"/results-{batch['id']}.tar.gz", Answer(200, gzip.compress(packed.getvalue()), {"Content-Type": "application/gzip"}))
+        batch.update(status="finished", response_body_url=f"{self.results_url}/results-{batch['id']}.tar.gz?X-Amz-Signature=5ecret5eal")
 
 
 class Custom(Vendor):

@@ -58,6 +58,10 @@ TEST(MustacheText, AFramesOwnNamesComeBeforeItsRecords) {
 	EXPECT_EQ(list.render(R"({"record":{"added":[{"change":"added","record":{"n":1}},{"change":"added","record":{"n":2}}]}})",
 	                      {"added"}),
 	          "added1;added2;");
+	// In a digest, which has lists of frames, a number is a count.
+	Mustache more("{{#more}}and {{more}} more{{/more}}{{^more}}all{{/more}}", nullptr, "x");
+	EXPECT_EQ(more.render(R"({"record":{"more":0}})", {"added"}), "all");
+	EXPECT_EQ(more.render(R"({"record":{"more":10}})", {"added"}), "and 10 more");
 }
 
 TEST(MustacheText, WhatIsRefused) {

@@ -27,7 +27,8 @@ struct BuiltinType {
 	// Changes the definition by the config of the destination and of the sync: another request, another limit. Of the
 	// settings, sync is empty for a destination alone, and secrets are not there yet.
 	void (*adapt)(Definition &, const ClientSettings &) = nullptr;
-	// Makes another client than DeclarativeClient: a conversation.
+	// Makes another client than DeclarativeClient: where a record or an answer must be seen before or beside the definition,
+	// or for a conversation.
 	std::unique_ptr<Client> (*make_client)(Definition, const ClientSettings &) = nullptr;
 	// What more has to hold for a sync: the settings of check_sync(), with mode, sync_type and object filled in. Throws
 	// Error.

@@ -1,4 +1,5 @@
-// Contacts can be deleted for good, one by one and by their own field, in place of being archived.
+// Contacts can be deleted for good, one by one and by their own field, in place of being archived; and the category of records that
+// are not there is for the sync to say.
 
 #include "core/error.hpp"
 #include "destinations/builtin/builtin.hpp"
@@ -15,6 +16,14 @@ bool deletes_for_good(const nlohmann::json &sync_config) {
 }
 
 void adapt(Definition &definition, const ClientSettings &settings) {
+	if (auto missing = settings.sync_config.find("missing_category");
+	    missing != settings.sync_config.end() && missing->is_string()) {
+		Rule rule;
+		rule.when.pointer = {"category"};
+		rule.when.equals = *missing;
+		rule.then = Verdict::missing;
+		definition.response.records.rules.push_back(std::move(rule));
+	}
 	if (!deletes_for_good(settings.sync_config))
 		return;
 	for (auto &object : definition.objects)

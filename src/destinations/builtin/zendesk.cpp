@@ -48,6 +48,19 @@ std::string text_at(std::string_view json, const std::vector<std::string> &path)
 	return found ? json_plain(*found) : std::string();
 }
 
+std::string without_null(const std::string &object, std::string_view name) {
+	if (auto value = json_find(object, {std::string(name)}); !value || json_kind(*value) != JsonKind::null)
+		return object;
+	std::string out = "{";
+	for (auto &[member, text] : json_members(object))
+		if (member != name) {
+			out += out.size() > 1 ? "," : "";
+			json_append_string(out, member);
+			(out += ':') += text;
+		}
+	return out + "}";
+}
+
 class ZendeskClient final : public RestClient {
 public:
 	explicit ZendeskClient(const ClientSettings &settings)
@@ -177,7 +190,8 @@ Request ZendeskClient::post(Operation operation, std::span<const Record> batch, 
 	for (auto &record : batch) {
 		if (by_id(operation) && id_of(record).empty())
 			continue; // it is missing there
-		auto text = record.fields;
+		// What is published does not allow null for an address, and none that a user has can be taken away like this.
+		auto text = settings_.object == "users" ? without_null(record.fields, "email") : record.fields;
 		if (by_id(operation) && match_field() != "id")
 			text = with_member(text, "id", id_of(record));
 		if (quiet && !json_find(text, {"skip_verify_email"}))
