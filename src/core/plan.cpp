@@ -22,6 +22,9 @@
 // differs from what the former mapping makes of the same row. A row whose snapshot hash equals ho has not changed at the
 // source, so it is sent only if d.
 //
+// Columns of dif: op f is a key that has gone and that the destination never had (it was skipped): the snapshot forgets it
+// and nothing is sent. Where gone records are not told at all, every one of them is r, and forget_removed forgets them.
+//
 // Columns of chg: op is a, c or r; phase is 0 normal, 1 refused before, 8 refused before and not due yet. It is filled in
 // sending order and read by TID range, which needs no index. former marks a removal that tells of a record's previous match
 // value (mh, mv and r are that value then, and what becomes of it is in plan_former.cpp), and the addition that goes with it.
@@ -202,11 +205,13 @@ std::string compare(const Plan &plan) {
 		changed = "m.h OPERATOR(pg_catalog.<>) s.h";
 	std::string valid = plan.check_match() ? " AND m.x IS NULL" : "";
 	std::string create = "CREATE UNLOGGED TABLE " + dif(plan) + " AS ";
+	std::string gone =
+	    plan.send_removals ? "CASE WHEN s.s OPERATOR(pg_catalog.=) 's' THEN 'f' ELSE 'r' END" : "'r'";
 	std::string op =
-	    "CASE WHEN m.k IS NULL THEN 'r' WHEN s.k IS NULL OR s.s OPERATOR(pg_catalog.=) 's' THEN 'a' ELSE 'c' "
+	    "CASE WHEN m.k IS NULL THEN " + gone + " WHEN s.k IS NULL OR s.s OPERATOR(pg_catalog.=) 's' THEN 'a' ELSE 'c' "
 	    "END::\"char\" AS op";
 	if (plan.only_removed)
-		return create + "SELECT s.k, 'r'::\"char\" AS op FROM " + snapshot(plan) + " s WHERE " +
+		return create + "SELECT s.k, (" + gone + ")::\"char\" AS op FROM " + snapshot(plan) + " s WHERE " +
 		       only_key_condition(plan, stored_key(plan, "s"));
 	if (!plan.only_key.empty())
 		return create + "SELECT m.k, " + (plan.only_added ? std::string("'a'::\"char\" AS op") : op) + " FROM " +
@@ -278,10 +283,15 @@ std::string build_changes(const Plan &plan) {
 	                                ", d.op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, " + rec + " FROM " +
 	                                dif(plan) + " d JOIN (SELECT " + change_columns(plan, insert_only) + " FROM " +
 	                                model(plan) +
-	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op OPERATOR(pg_catalog.<>) 'r'");
+	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op IN ('a', 'c')");
 }
 
 namespace {
+
+// Whether dif has all that a removal tells, so that the snapshot need not be read for it.
+bool dif_tells_removals(const Plan &plan) {
+	return plan.key_form() == KeyForm::plain && !plan.keep_match() && !plan.removal_payload && !plan.only_removed;
+}
 
 // A snapshot row dressed as a model row that has only its key columns, so that expressions over the key can be evaluated.
 std::string snapshot_as_model(const Plan &plan) {
@@ -363,15 +373,25 @@ std::string build_first(const Plan &plan) {
 }
 
 std::string build_removals(const Plan &plan) {
+	if (dif_tells_removals(plan)) {
+		std::string name = quote_identifier(plan.key[0].name), key = plan.alias + "." + name;
+		return insert_changes(plan, "SELECT " + key +
+		                                " AS k, 'r'::\"char\" AS op, false AS former, NULL::pg_catalog.uuid AS h, "
+		                                "NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv, "
+		                                "NULL::pg_catalog.text AS r, " +
+		                                key_text({key}) + " AS key, " + key_json(plan.key, {key}) + " AS pk, " +
+		                                removal_record(plan) + " AS rec FROM (SELECT d.k AS " + name + " FROM " +
+		                                dif(plan) + " d WHERE d.op OPERATOR(pg_catalog.=) 'r') AS " + plan.alias);
+	}
 	return insert_changes(plan, removal_rows(plan, false, "d.op OPERATOR(pg_catalog.=) 'r' AND m.s IS NULL"));
 }
 
 std::string add_rename_removals(const Plan &plan) {
 	return insert_changes(plan,
 	                      removal_rows(plan, true,
-	                                   "d.op OPERATOR(pg_catalog.=) 'c' AND m.s IS NULL AND m.mh IS NOT NULL AND m.mh "
-	                                   "NOT IN (SELECT mh FROM " +
-	                                       cur(plan) + " WHERE mh IS NOT NULL)"));
+	                                   "d.op OPERATOR(pg_catalog.=) 'c' AND m.s IS NULL AND m.mh IS NOT NULL AND NOT "
+	                                   "EXISTS (SELECT FROM " +
+	                                       cur(plan) + " h WHERE h.mh OPERATOR(pg_catalog.=) m.mh)"));
 }
 
 // Only where the value was accepted under another identifier; the same key then counts as removed and added. It moves the

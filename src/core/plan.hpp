@@ -15,7 +15,7 @@ namespace courier {
 //
 //   snapshot_<sync>   k [k1..kn] h s mh mv p r t     what the destination has accepted
 //   run_<run>_cur     k h x mh ho d                  the model now, staged
-//   run_<run>_dif     k op                           keys that differ
+//   run_<run>_dif     k op                           keys that differ: a added, c changed, r removed, f to be forgotten
 //   former_<sync>     mh mv r key pk                 match values that were given up and are still to be removed
 //   run_<run>_chg     k [k1..kn] op phase former h mh mv r origin key pk rec size   what will be sent, in sending order
 //   run_<run>_rej     key former h outcome origin due   what was refused before
@@ -106,7 +106,7 @@ std::string stage(const Plan &plan);           // makes cur
 // Where model and snapshot differ; see plan_buckets.cpp.
 int wanted_buckets(const Plan &plan, std::int64_t records, std::int64_t expected_changes); // 0: do not ask
 bool may_sum_model(const Plan &plan);
-// One row: the differing buckets' bits (NULL: none), how many, and rows, NULL keys, missing match values.
+// One row: the differing buckets' bits (NULL: none), how many; rows, NULL keys, missing match values; records of the snapshot.
 std::string sums(const Plan &plan, bool of_model, int buckets);
 std::optional<Narrowing> narrowing(const std::string &bits, std::int64_t differing, int buckets);
 std::string in_narrowing(const Narrowing &narrowing, const std::string &key);

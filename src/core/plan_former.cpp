@@ -40,8 +40,8 @@ std::string former_is_accepted(const Plan &plan) {
 std::string add_former_removals(const Plan &plan) {
 	// The record is made from the match value alone, so the row has no more than that.
 	std::string row = "(SELECT f.mh, f.mv AS \"%mv\", f.r, f.key, f.pk, NULL::pg_catalog.text AS \"%p\" FROM " +
-	                  former_table(plan.sync_id) + " f WHERE f.mh NOT IN (SELECT mh FROM " + cur(plan) +
-	                  " WHERE mh IS NOT NULL)) AS " + plan.alias;
+	                  former_table(plan.sync_id) + " f WHERE NOT EXISTS (SELECT FROM " + cur(plan) +
+	                  " h WHERE h.mh OPERATOR(pg_catalog.=) f.mh)) AS " + plan.alias;
 	std::string alias = plan.alias + ".";
 	std::string keys;
 	if (plan.key_form() == KeyForm::folded)

@@ -85,9 +85,8 @@ std::string drop_held_removals(const Plan &plan) {
 }
 
 std::string forget_removed(const Plan &plan) {
-	std::string gone = " d WHERE d.op OPERATOR(pg_catalog.=) 'r' AND d.k OPERATOR(pg_catalog.=) s.k";
-	if (plan.send_removals)
-		return "DELETE FROM " + snapshot(plan) + " s USING " + dif(plan) + gone + " AND s.s OPERATOR(pg_catalog.=) 's'";
+	std::string gone = " d WHERE d.op OPERATOR(pg_catalog.=) '" + std::string(plan.send_removals ? "f" : "r") +
+	                   "' AND d.k OPERATOR(pg_catalog.=) s.k";
 	if (plan.keep_left)
 		return "UPDATE " + snapshot(plan) + " s SET s = 'l', t = pg_catalog.now() FROM " + dif(plan) + gone;
 	return "DELETE FROM " + snapshot(plan) + " s USING " + dif(plan) + gone;

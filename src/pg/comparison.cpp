@@ -15,26 +15,44 @@ namespace {
 
 constexpr int page_rows = 5000;
 
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+// Without JIT: each process of each statement compiles anew, which costs up to half a second of CPU and saves less.
+UserSettings as_owner(const RunDefinition &run, Settings settings = {}) {
+	settings.emplace_back("jit", "off");
+	return run.as_owner(std::move(settings));
+}
+
 // Sort and merge over narrow tuples: cache-sized runs beat a large work_mem, and neither a hash join nor an index scan in
 // key order keeps up (doc/architecture.md, "Finding changes"). Only around our own statement, never around the user's view.
-std::vector<std::pair<std::string, std::string>> merge_settings() {
+Settings merge_settings() {
 	return {{"enable_hashjoin", "off"},
 	        {"enable_nestloop", "off"},
 	        {"enable_indexscan", "off"},
 	        {"enable_bitmapscan", "off"},
-	        {"work_mem", "64MB"}};
+	        {"work_mem", "16MB"}};
+}
+
+// Joining back to the model, the changes are hashed and the model's rows pass by. Were the hash table too large for work_mem,
+// the wide rows of the model would be written to disk, so it gets the room that it needs, up to a limit.
+Settings join_back_settings(std::int64_t changes) {
+	constexpr std::int64_t bytes_each = 64, limit_kb = 256 * 1024;
+	std::int64_t wanted = std::min(changes * bytes_each / 1024, limit_kb);
+	if (wanted <= work_mem)
+		return {};
+	return {{"work_mem", std::to_string(wanted) + "kB"}};
 }
 
 std::int64_t run_as_owner(const RunDefinition &run, const std::string &sql,
-                          std::vector<std::pair<std::string, std::string>> settings = {}) {
-	UserContext context(run.as_owner(std::move(settings)));
+                          Settings settings = {}) {
+	UserContext context(as_owner(run, std::move(settings)));
 	return static_cast<std::int64_t>(spi_execute(sql).processed());
 }
 
 // Copies what was refused before into the run's scratch, page by page: the owner may not read courier_internal.
 void copy_rejected(RunDefinition &run) {
 	{
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		spi_execute(create_rejected(run.plan));
 	}
 	std::string after, after_former;
@@ -62,7 +80,7 @@ void copy_rejected(RunDefinition &run) {
 		}
 		after = keys.back();
 		after_former = formers.back();
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		spi_execute("INSERT INTO " + scratch_table(run.plan, "rej") +
 		                " SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.uuid[],"
 		                " $4::pg_catalog.text[], $5::pg_catalog.int8[], $6::pg_catalog.timestamptz[])",
@@ -74,7 +92,7 @@ void copy_rejected(RunDefinition &run) {
 void forget_stale_rejected(const RunDefinition &run) {
 	std::vector<std::string> keys, formers;
 	{
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		Rows rows = spi_execute(stale_rejected(run.plan));
 		for (std::size_t row = 0; row < rows.size(); row++) {
 			keys.push_back(rows.get<std::string>(row, 0));
@@ -93,7 +111,7 @@ void store_invalid(const RunDefinition &run) {
 	std::vector<std::optional<Jsonb>> primary_keys;
 	std::vector<std::int64_t> copies;
 	{
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		Rows rows =
 		    spi_execute("SELECT reason, key, pk, copies FROM (SELECT i.*, pg_catalog.row_number() OVER (PARTITION BY "
 		                "reason) AS n FROM " +
@@ -114,27 +132,31 @@ void store_invalid(const RunDefinition &run) {
 
 struct RowCounts {
 	std::int64_t rows = 0, null_keys = 0, null_matches = 0;
+	std::optional<std::int64_t> records; // of the snapshot
 };
 
 RowCounts row_counts(const Rows &rows, int first = 0) {
 	return {rows.get<std::int64_t>(0, first), rows.get<std::int64_t>(0, first + 1),
-	        rows.get<std::int64_t>(0, first + 2)};
+	        rows.get<std::int64_t>(0, first + 2),
+	        {}};
 }
 
 RowCounts stage_model(const RunDefinition &run) {
 	run_as_owner(run, stage(run.plan));
-	UserContext context(run.as_owner());
+	UserContext context(as_owner(run));
 	return row_counts(spi_execute(count_rows(run.plan)));
 }
 
 // Finds the buckets that differ, in the model or in what is staged of it, and counts the rows on the way.
 RowCounts narrow(RunDefinition &run, bool of_model, int buckets) {
-	UserContext context(run.as_owner());
+	UserContext context(as_owner(run));
 	Rows rows = spi_execute(sums(run.plan, of_model, buckets));
 	run.plan.narrow = narrowing(rows.get<std::optional<std::string>>(0, 0).value_or(""),
 	                            rows.get<std::optional<std::int64_t>>(0, 1).value_or(0), buckets);
 	run.plan.narrow_stage = of_model;
-	return row_counts(rows, 2);
+	RowCounts counts = row_counts(rows, 2);
+	counts.records = rows.get<std::int64_t>(0, 5);
+	return counts;
 }
 
 // Stages what has to be compared.
@@ -161,15 +183,17 @@ void note_unusable(const RunDefinition &run, const RowCounts &counts, Comparison
 		run_as_owner(run, note_null_matches(run.plan));
 }
 
-std::int64_t snapshot_count(const RunDefinition &run) {
-	UserContext context(run.as_owner());
+std::int64_t snapshot_count(const RunDefinition &run, const std::optional<std::int64_t> &counted = {}) {
+	if (counted)
+		return *counted;
+	UserContext context(as_owner(run));
 	return spi_execute("SELECT pg_catalog.count(*) FROM " + snapshot_table(run.sync_id)).get<std::int64_t>(0, 0);
 }
 
 // The guards. A run that was approved may go up to the numbers that were blocked, not beyond.
 std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 	if (result.removed > 0) {
-		std::int64_t total = snapshot_count(run);
+		std::int64_t total = snapshot_count(run, result.records);
 		Threshold limit = run.options.max_removed.value_or(Threshold {0.5, {}});
 		bool applies = run.options.max_removed || total >= 1000;
 		auto removed = static_cast<std::uint64_t>(result.removed);
@@ -184,7 +208,7 @@ std::optional<Error> guard(const RunDefinition &run, const Comparison &result) {
 	}
 	std::int64_t changes = result.added + result.changed + result.removed;
 	if (run.options.max_changes && !run.is_first_run()) {
-		std::int64_t total = snapshot_count(run);
+		std::int64_t total = snapshot_count(run, result.records);
 		auto count = static_cast<std::uint64_t>(changes);
 		if (run.options.max_changes->exceeded(count, static_cast<std::uint64_t>(total)) &&
 		    count > run.approved_changes.value_or(0))
@@ -261,7 +285,7 @@ bool prepare_former(const RunDefinition &run) {
 		run_as_owner(run, create_former(run.plan));
 		return false;
 	}
-	UserContext context(run.as_owner());
+	UserContext context(as_owner(run));
 	if (spi_execute("SELECT FROM " + former_table(run.sync_id) + " LIMIT 1").processed() == 0)
 		return false;
 	spi_execute(former_is_accepted(run.plan));
@@ -275,7 +299,7 @@ void take_in_doubt(const RunDefinition &run, bool mark) {
 	                        " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_doubt\\_%'"
 	                        " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
 	                        run.sync_id, run.run_id);
-	UserContext context(run.as_owner());
+	UserContext context(as_owner(run));
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		Plan its = run.plan;
 		its.run_id = rows.get<std::int64_t>(row, 0);
@@ -355,7 +379,7 @@ namespace {
 void drop_copies(const RunDefinition &run, Comparison &result) {
 	run_as_owner(run, note_duplicates(run.plan));
 	{
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		result.invalid += spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
 		                              scratch_table(run.plan, "inv") +
 		                              " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
@@ -369,7 +393,7 @@ bool is_all_new(const RunDefinition &run) {
 	const Plan &plan = run.plan;
 	if (plan.keep_match() || plan.former || !plan.only_key.empty() || run.snapshot_records > 0)
 		return false;
-	UserContext context(run.as_owner());
+	UserContext context(as_owner(run));
 	return spi_execute("SELECT FROM " + snapshot_table(run.sync_id) + " LIMIT 1").processed() == 0;
 }
 
@@ -378,7 +402,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 	plan.all_new = true;
 	RowCounts counts;
 	{
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		counts = row_counts(spi_execute(count_model(plan)));
 	}
 	COURIER_FAULT("staged");
@@ -388,7 +412,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 	COURIER_FAULT("compared");
 	std::int64_t copies;
 	{
-		UserContext context(run.as_owner(merge_settings()));
+		UserContext context(as_owner(run, merge_settings()));
 		copies = spi_execute(count_copies(plan)).get<std::int64_t>(0, 0);
 	}
 	if (copies == 0)
@@ -401,6 +425,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	Plan &plan = run.plan;
 	RowCounts counts = stage_differences(run);
+	result.records = counts.records;
 	COURIER_FAULT("staged");
 	if (plan.former && !plan.former_lost)
 		run_as_owner(run, adopt_hashes(plan));
@@ -414,17 +439,19 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 		result.invalid += run_as_owner(run, note_shared_matches(plan));
 		run_as_owner(run, drop_shared_matches(plan));
 	}
-	std::int64_t wanted, gone;
+	std::int64_t wanted, gone, never_there;
 	{
-		UserContext context(run.as_owner());
-		Rows rows =
-		    spi_execute("SELECT pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.<>) 'r'), pg_catalog.count(*) "
-		                "FILTER (WHERE op OPERATOR(pg_catalog.=) 'r') FROM " +
-		                scratch_table(run.plan, "dif"));
+		UserContext context(as_owner(run));
+		auto count = [](const char *ops) {
+			return "pg_catalog.count(*) FILTER (WHERE op IN (" + std::string(ops) + "))";
+		};
+		Rows rows = spi_execute("SELECT " + count("'a', 'c'") + ", " + count("'r', 'f'") + ", " + count("'f'") +
+		                        " FROM " + scratch_table(run.plan, "dif"));
 		wanted = rows.get<std::int64_t>(0, 0);
 		gone = rows.get<std::int64_t>(0, 1);
+		never_there = rows.get<std::int64_t>(0, 2);
 	}
-	if (wanted > 0 && run_as_owner(run, build_changes(plan)) != wanted)
+	if (wanted > 0 && run_as_owner(run, build_changes(plan), join_back_settings(wanted + gone)) != wanted)
 		drop_copies(run, result);
 	if (plan.rename_by_removal && wanted > 0)
 		run_as_owner(run, mark_renamed(plan));
@@ -442,16 +469,19 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 		std::int64_t left = 0;
 		if (plan.keep_match() && plan.send_removals && plan.hold_removals)
 			left += run_as_owner(run, drop_held_removals(plan));
-		left += run_as_owner(run, forget_removed(plan));
+		if (never_there > 0 || !plan.send_removals)
+			left += run_as_owner(run, forget_removed(plan));
+		if (left > 0)
+			result.records.reset();
 		if (!plan.keep_left || plan.send_removals)
 			result.snapshot_change -= left;
 		if (plan.send_removals)
-			run_as_owner(run, build_removals(plan));
+			run_as_owner(run, build_removals(plan), join_back_settings(gone));
 	}
 	if (plan.keep_left && plan.only_key.empty()) {
 		run_as_owner(run, recall_left(plan));
 		if (run.options.remember) {
-			UserContext context(run.as_owner());
+			UserContext context(as_owner(run));
 			result.snapshot_change -=
 			    static_cast<std::int64_t>(spi_execute(forget_left(plan), Interval {*run.options.remember}).processed());
 		}
@@ -475,7 +505,7 @@ Comparison compare_model(RunDefinition &run) {
 	else
 		find_changes(run, result, given_up);
 	{
-		UserContext context(run.as_owner());
+		UserContext context(as_owner(run));
 		Rows rows = spi_execute(count_changes(plan));
 		result.added = rows.get<std::int64_t>(0, 0);
 		result.changed = rows.get<std::int64_t>(0, 1);
@@ -504,7 +534,7 @@ Comparison take_baseline(RunDefinition &run) {
 	RowCounts counts = stage_model(run);
 	run_as_owner(run, create_changes(run.plan));
 	note_unusable(run, counts, result);
-	run_as_owner(run, baseline_remove(run.plan));
+	run_as_owner(run, baseline_remove(run.plan), merge_settings());
 	run_as_owner(run, baseline_fill(run.plan));
 	result.snapshot_change =
 	    snapshot_count(run) -

@@ -10,6 +10,7 @@ struct Comparison {
 	std::int64_t added = 0, changed = 0, removed = 0;
 	std::int64_t snapshot_change = 0; // keys that entered or left the snapshot without a request
 	bool null_keys = false;
+	std::optional<std::int64_t> records; // of the snapshot, where they were counted on the way
 	std::optional<Error> blocked; // max_removed, max_changes: nothing may be sent; message and hint say why
 };
 

@@ -160,7 +160,7 @@ class Cluster:
         self.pg("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         libraries = subprocess.run([os.path.join(PG_BIN, "pg_config"), "--pkglibdir"], capture_output=True, text=True, check=True).stdout.strip()
         self.has_cron = setting == "superuser" and os.path.exists(os.path.join(libraries, "pg_cron.so"))
-        preload = {"superuser": "pg_cron,pg_courier" if self.has_cron else "pg_courier", "owner": "pg_courier", "no-preload": ""}[setting]
+        preload = {"superuser": ("pg_cron,pg_courier" if self.has_cron else "pg_courier") + ",auto_explain", "owner": "pg_courier", "no-preload": ""}[setting]
         settings = f"""
 port = {self.port}
 listen_addresses = '127.0.0.1'
