@@ -12,6 +12,7 @@ extern "C" {
 #include "nodes/nodeFuncs.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/wait_event.h"
 }
 
 namespace courier::pg {
@@ -68,6 +69,15 @@ inline List *insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, ES
 	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, false);
 #else
 	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
+#endif
+}
+
+// The wait event that tells an idle run worker. Up to 16 all waits of extensions are shown as "Extension", whatever their number.
+inline uint32 idle_wait_event() {
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew("PgCourierIdle");
+#else
+	return PG_WAIT_EXTENSION | 0x00C0571EU;
 #endif
 }
 
