@@ -14,6 +14,7 @@ namespace courier::pg {
 namespace {
 
 constexpr int page_rows = 5000;
+constexpr std::int64_t few_rows = 20000; // of the snapshot and of the model: scratch tables of such a run are small
 
 // Sort and merge over narrow tuples: cache-sized runs beat a large work_mem, and neither a hash join nor an index scan in
 // key order keeps up (doc/architecture.md, "Finding changes"). Only around our own statement, never around the user's view.
@@ -401,6 +402,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	Plan &plan = run.plan;
 	RowCounts counts = stage_differences(run);
+	plan.small = plan.small && counts.rows <= few_rows;
 	COURIER_FAULT("staged");
 	if (plan.former && !plan.former_lost)
 		run_as_owner(run, adopt_hashes(plan));
@@ -469,6 +471,7 @@ Comparison compare_model(RunDefinition &run) {
 	if (plan.only_key.empty()) // keys of another type say nothing
 		take_in_doubt(run, run.former && same_key_types(*run.former, plan));
 	bool given_up = plan.rename_by_removal && prepare_former(run);
+	plan.small = run.former && run.snapshot_records <= few_rows;
 	copy_rejected(run);
 	if (is_all_new(run))
 		add_all(run, result);

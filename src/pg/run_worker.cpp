@@ -191,6 +191,11 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 			Transaction transaction;
 			{
 				Spi spi;
+				// What was planned is on the disk; that it is being sent now need not be, before it is.
+				call_postgres([] {
+					(void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true,
+					                        0, false);
+				});
 				spi_execute("SELECT courier_internal.set_run_status($1, 'sending')", run.run_id);
 			}
 			transaction.commit();
