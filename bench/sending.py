@@ -156,22 +156,23 @@ class Sending:
 
     def beside_a_stuck_one(self):
         """One sync sits on a server that never answers; what another one does meanwhile, and what it does alone, in turns."""
-        silent = Slow(0)
         rates, stuck_cpu, wall = {"alone": [], "beside": []}, 0.0, 0.0
-        try:
-            make_table(self.sql, "stuck", 100)
-            make_sync(self.sql, "stuck", "stuck", silent.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=16, timeout="10 min")
-            for _ in range(self.rounds):
-                rates["alone"].append(self.neighbour())
-                run_id = self.sql("SELECT courier.trigger_sync('stuck')")
+        make_table(self.sql, "stuck", 100)
+        for n in range(self.rounds):
+            rates["alone"].append(self.neighbour())
+            silent, name = Slow(0), f"stuck_{n}"
+            try:
+                self.sql(f"CREATE VIEW {name} AS SELECT * FROM stuck")
+                make_sync(self.sql, name, name, silent.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=16, timeout="10 min")
+                run_id = self.sql("SELECT courier.trigger_sync(%s)", name)
                 until("the stuck sync to send", lambda: self.sql("SELECT status FROM courier_internal.run WHERE run_id = %s", run_id) == "sending")
-                before, start = self.stuck_cpu(), time.time()
+                before, start = self.worker_cpu(run_id), time.time()
                 rates["beside"].append(self.neighbour())
-                stuck_cpu, wall = stuck_cpu + self.stuck_cpu() - before, wall + time.time() - start
+                stuck_cpu, wall = stuck_cpu + self.worker_cpu(run_id) - before, wall + time.time() - start
                 self.sql("SELECT courier.cancel_run(%s)", run_id)
-                self.sql("SELECT courier.wait_for_run(%s, '1 min')", run_id)
-        finally:
-            silent.stop()
+            finally:
+                silent.stop()
+            self.sql("SELECT courier.wait_for_run(%s, '1 min')", run_id)
         alone, beside = median(rates["alone"]), median(rates["beside"])
         self.report.add("beside a sync stuck on a silent server: records/s of those alone", beside / alone, 0.95, most=False, floor=f"{alone:.0f}/s", measured=f"{beside:.0f}/s")
         self.report.add("CPU of the stuck sync's worker", stuck_cpu / wall * 100, 5, unit="%")
@@ -180,12 +181,10 @@ class Sending:
         done = run(self.sql, "hundreds", "full")
         return done.succeeded / done.send_wall
 
-    def stuck_cpu(self):
-        """CPU seconds so far of the run worker that is idle now."""
-        cpu = self.sql.cluster.cpu
+    def worker_cpu(self, run_id):
+        """CPU seconds so far of the run's worker."""
         time.sleep(0.05)
-        pid = self.sql("SELECT worker_pid FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id) WHERE s.name = 'stuck' ORDER BY run_id DESC LIMIT 1")
-        return cpu.at(pid, time.time())
+        return self.sql.cluster.cpu.at(self.sql("SELECT worker_pid FROM courier_internal.run WHERE run_id = %s", run_id), time.time())
 
     def pg_net(self):
         if not self.sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_net'"):
