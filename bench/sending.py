@@ -5,7 +5,6 @@ import re
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,15 +31,21 @@ def wrk(url, connections=64, seconds=3):
 
 
 class Slow:
+    """A server that answers after so many milliseconds; 0: never."""
+
     def __init__(self, delay):
+        self.directory = tempfile.TemporaryDirectory(prefix="pg_courier-bench-")
+        program = os.path.join(self.directory.name, "slow_server")
+        subprocess.run([os.environ.get("CXX", "c++"), "-std=c++20", "-O2", "-o", program, os.path.join(HERE, "slow_server.cpp")], check=True)
         self.port = free_port()
-        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "slow_server.py"), str(self.port), str(delay)])
+        self.process = subprocess.Popen([program, str(self.port), str(delay)])
         self.url = f"http://127.0.0.1:{self.port}"
         until("the slow server", lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0)
 
     def stop(self):
         self.process.terminate()
         self.process.wait(10)
+        self.directory.cleanup()
 
 
 class Arrivals:
@@ -130,9 +135,11 @@ class Sending:
     def slow(self):
         slow = Slow(50)
         try:
-            make_table(self.sql, "slowly", 2560)
+            # Both take three seconds, so that what a run costs besides its requests weighs the same.
+            parts = {1: 60, 128: 128 * 60}
+            make_table(self.sql, "slowly", max(parts.values()))
             rates = {}
-            for connections, part in ((1, 40), (128, 2560)):
+            for connections, part in parts.items():
                 self.sql(f"CREATE VIEW slowly_{connections} AS SELECT * FROM slowly WHERE id <= {part}")
                 make_sync(
                     self.sql, f"slow_{connections}", f"slowly_{connections}", slow.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=connections)
@@ -166,33 +173,36 @@ class Sending:
         self.report.add("commit to request on the wire, p99", quantiles[98], 100, unit="ms")
 
     def beside_a_stuck_one(self):
-        """One sync sits on a server that never answers; what another one does meanwhile."""
-        silent = Slow(0)
-        try:
-            make_table(self.sql, "stuck", 100)
-            make_sync(self.sql, "stuck", "stuck", silent.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=16, timeout="10 min")
-            alone, beside = [], []
-            run_id = None
-            for n in range(self.rounds):
-                alone.append(run(self.sql, "hundreds", "full").send_cpu)
-            run_id = self.sql("SELECT courier.trigger_sync('stuck')")
-            until("the stuck sync to send", lambda: self.sql("SELECT status FROM courier_internal.run WHERE run_id = %s", run_id) == "sending")
-            stuck = self.stuck_cpu()
-            for n in range(self.rounds):
-                begin, wall = time.time(), run(self.sql, "hundreds", "full")
-                beside.append(wall.send_wall)
-            self.report.add("a sync stuck on a silent server: CPU that its worker takes from others", (self.stuck_cpu() - stuck) / max(sum(beside), 1e-9) * 100, 5, unit="%")
-            self.sql("SELECT courier.cancel_run(%s)", run_id)
-        finally:
-            silent.stop()
-        self.sql("SELECT courier.wait_for_run(%s, '1 min')", run_id)
+        """One sync sits on a server that never answers; what another one does meanwhile, and what it does alone, in turns."""
+        rates, stuck_cpu, wall = {"alone": [], "beside": []}, 0.0, 0.0
+        make_table(self.sql, "stuck", 100)
+        for n in range(self.rounds):
+            rates["alone"].append(self.neighbour())
+            silent, name = Slow(0), f"stuck_{n}"
+            try:
+                self.sql(f"CREATE VIEW {name} AS SELECT * FROM stuck")
+                make_sync(self.sql, name, name, silent.url, requests=SINGLE, mode="upsert", batch_size=1, concurrency=16, timeout="10 min")
+                run_id = self.sql("SELECT courier.trigger_sync(%s)", name)
+                until("the stuck sync to send", lambda: self.sql("SELECT status FROM courier_internal.run WHERE run_id = %s", run_id) == "sending")
+                before, start = self.worker_cpu(run_id), time.time()
+                rates["beside"].append(self.neighbour())
+                stuck_cpu, wall = stuck_cpu + self.worker_cpu(run_id) - before, wall + time.time() - start
+                self.sql("SELECT courier.cancel_run(%s)", run_id)
+            finally:
+                silent.stop()
+            self.sql("SELECT courier.wait_for_run(%s, '1 min')", run_id)
+        alone, beside = median(rates["alone"]), median(rates["beside"])
+        self.report.add("beside a sync stuck on a silent server: records/s of those alone", beside / alone, 0.95, most=False, floor=f"{alone:.0f}/s", measured=f"{beside:.0f}/s")
+        self.report.add("CPU of the stuck sync's worker", stuck_cpu / wall * 100, 5, unit="%")
 
-    def stuck_cpu(self):
-        """CPU seconds so far of the run worker that is idle now."""
-        cpu = self.sql.cluster.cpu
+    def neighbour(self):
+        done = run(self.sql, "hundreds", "full")
+        return done.succeeded / done.send_wall
+
+    def worker_cpu(self, run_id):
+        """CPU seconds so far of the run's worker."""
         time.sleep(0.05)
-        pid = self.sql("SELECT worker_pid FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id) WHERE s.name = 'stuck' ORDER BY run_id DESC LIMIT 1")
-        return cpu.at(pid, time.time())
+        return self.sql.cluster.cpu.at(self.sql("SELECT worker_pid FROM courier_internal.run WHERE run_id = %s", run_id), time.time())
 
     def pg_net(self):
         if not self.sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_net'"):

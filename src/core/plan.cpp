@@ -40,6 +40,11 @@ using namespace plan_sql;
 
 namespace {
 
+// The server syncs an unlogged table to disk, three files with its TOAST table, as soon as it is made. A logged one costs what is in it.
+std::string create_scratch(const Plan &plan) {
+	return plan.small ? "CREATE TABLE " : "CREATE UNLOGGED TABLE ";
+}
+
 constexpr std::string_view data_schema = "courier_data";
 
 } // namespace
@@ -179,7 +184,7 @@ std::string stage(const Plan &plan) {
 	if (plan.former && !plan.former_lost)
 		columns +=
 		    ", " + record_hash(plan.seed, plan.former->fields, true) + " AS ho, (" + record_differs(plan) + ") AS d";
-	std::string out = "CREATE UNLOGGED TABLE " + cur(plan) + " AS SELECT " + columns + " FROM " + model(plan);
+	std::string out = create_scratch(plan) + cur(plan) + " AS SELECT " + columns + " FROM " + model(plan);
 	if (!plan.only_key.empty())
 		out += " WHERE " + only_key_condition(plan, model_key(plan));
 	else if (plan.narrow && plan.narrow_stage)
@@ -188,7 +193,7 @@ std::string stage(const Plan &plan) {
 }
 
 std::string create_rejected(const Plan &plan) {
-	return "CREATE UNLOGGED TABLE " + rej(plan) +
+	return create_scratch(plan) + rej(plan) +
 	       " (key pg_catalog.text, former pg_catalog.text, h pg_catalog.uuid, outcome pg_catalog.text, origin "
 	       "pg_catalog.int8, due pg_catalog.timestamptz)";
 }
@@ -204,9 +209,9 @@ std::string compare(const Plan &plan) {
 	else
 		changed = "m.h OPERATOR(pg_catalog.<>) s.h";
 	std::string valid = plan.check_match() ? " AND m.x IS NULL" : "";
-	std::string create = "CREATE UNLOGGED TABLE " + dif(plan) + " AS ";
 	std::string gone =
 	    plan.send_removals ? "CASE WHEN s.s OPERATOR(pg_catalog.=) 's' THEN 'f' ELSE 'r' END" : "'r'";
+	std::string create = create_scratch(plan) + dif(plan) + " AS ";
 	std::string op =
 	    "CASE WHEN m.k IS NULL THEN " + gone + " WHEN s.k IS NULL OR s.s OPERATOR(pg_catalog.=) 's' THEN 'a' ELSE 'c' "
 	    "END::\"char\" AS op";
@@ -227,11 +232,11 @@ std::string compare(const Plan &plan) {
 }
 
 std::string create_changes(const Plan &plan) {
-	return "CREATE UNLOGGED TABLE " + chg(plan) + " (k " + k_type(plan) + key_definitions(plan) +
+	return create_scratch(plan) + chg(plan) + " (k " + k_type(plan) + key_definitions(plan) +
 	       ", op \"char\", phase pg_catalog.int2, former pg_catalog.bool, h pg_catalog.uuid, mh pg_catalog.uuid, "
 	       "mv pg_catalog.text, r pg_catalog.text, origin pg_catalog.int8, key pg_catalog.text, pk pg_catalog.text, rec pg_catalog.text, "
-	       "size pg_catalog.int4); CREATE UNLOGGED TABLE " +
-	       inv(plan) + " (reason pg_catalog.text, key pg_catalog.text, pk pg_catalog.text, copies pg_catalog.int8)";
+	       "size pg_catalog.int4); " +
+	       create_scratch(plan) + inv(plan) + " (reason pg_catalog.text, key pg_catalog.text, pk pg_catalog.text, copies pg_catalog.int8)";
 }
 
 // Looks at what was refused before; an addition and the removal of a former value have the same key, and are two things.

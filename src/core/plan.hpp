@@ -79,6 +79,7 @@ struct Plan {
 	bool only_added = false;          // ... told as added
 
 	bool all_new = false; // the snapshot was empty, and every row is added
+	bool small = false;   // the scratch tables will hold little
 	bool plain_scan = false; // the model is one table and cheap to read again
 	std::optional<Narrowing> narrow; // only these keys are compared
 	bool narrow_stage = false;       // ... and no other rows are staged

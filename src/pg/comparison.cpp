@@ -14,6 +14,7 @@ namespace courier::pg {
 namespace {
 
 constexpr int page_rows = 5000;
+constexpr std::int64_t few_rows = 20000; // of the snapshot and of the model: scratch tables of such a run are small
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
@@ -426,6 +427,7 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	Plan &plan = run.plan;
 	RowCounts counts = stage_differences(run);
 	result.records = counts.records;
+	plan.small = plan.small && counts.rows <= few_rows;
 	COURIER_FAULT("staged");
 	if (plan.former && !plan.former_lost)
 		run_as_owner(run, adopt_hashes(plan));
@@ -499,6 +501,7 @@ Comparison compare_model(RunDefinition &run) {
 	if (plan.only_key.empty()) // keys of another type say nothing
 		take_in_doubt(run, run.former && same_key_types(*run.former, plan));
 	bool given_up = plan.rename_by_removal && prepare_former(run);
+	plan.small = run.former && run.snapshot_records <= few_rows;
 	copy_rejected(run);
 	if (is_all_new(run))
 		add_all(run, result);

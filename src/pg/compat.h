@@ -15,6 +15,7 @@ extern "C" {
 #include "nodes/nodeFuncs.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/wait_event.h"
 }
 
 namespace courier::pg {
@@ -95,6 +96,15 @@ inline IndexScanDesc begin_index_scan(Relation relation, Relation index, Snapsho
 	return index_beginscan(relation, index, snapshot, nullptr, 1, 0);
 #else
 	return index_beginscan(relation, index, snapshot, 1, 0);
+#endif
+}
+
+// The wait event that tells an idle run worker. Up to 16 all waits of extensions are shown as "Extension", whatever their number.
+inline uint32 idle_wait_event() {
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew("PgCourierIdle");
+#else
+	return PG_WAIT_EXTENSION | 0x00C0571EU;
 #endif
 }
 

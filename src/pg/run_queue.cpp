@@ -180,12 +180,24 @@ bool mark_claimed(const Candidate &candidate) {
 	    .value_or(false);
 }
 
+// A run each of the syncs that nobody has taken; no more than may run beside ours.
+std::vector<int64> free_ones(const std::vector<Candidate> &candidates) {
+	std::vector<int64> runs;
+	std::set<int32> syncs;
+	for (const Candidate &candidate : candidates)
+		if (runs.size() + 1 < static_cast<std::size_t>(settings::max_running_syncs) &&
+		    syncs.insert(candidate.sync_id).second && !locks::is_held(locks::lease(candidate.sync_id)))
+			runs.push_back(candidate.run_id);
+	return runs;
+}
+
 enum class Attempt { claimed, nothing, no_slot };
 
-Attempt attempt_claim(std::optional<int64> wanted, Claim &claim) {
+Attempt attempt_claim(std::optional<int64> wanted, Claim &claim, std::vector<int64> *others) {
 	if (!settings::enabled || call_postgres([] { return RecoveryInProgress(); }))
 		return Attempt::nothing;
-	for (const Candidate &candidate : find_candidates(wanted)) {
+	const std::vector<Candidate> candidates = find_candidates(wanted);
+	for (const Candidate &candidate : candidates) {
 		const LOCKTAG lease = locks::lease(candidate.sync_id);
 		if (locks::held_here(lease) || !locks::try_acquire(lease))
 			continue;
@@ -194,6 +206,8 @@ Attempt attempt_claim(std::optional<int64> wanted, Claim &claim) {
 			slot = take_slot();
 			if (slot != 0 && mark_claimed(candidate)) {
 				claim = {candidate.run_id, candidate.sync_id, slot};
+				if (others != nullptr)
+					*others = free_ones(candidates);
 				return Attempt::claimed;
 			}
 			if (slot == 0)
@@ -229,6 +243,18 @@ bool is_updated() {
 	return !rows.empty() && rows.get<bool>(0, 0);
 }
 
+std::string database_settings() {
+	Spi spi;
+	const Rows rows = spi_execute("SELECT setconfig::text FROM pg_catalog.pg_db_role_setting WHERE setrole IN (0, 10)"
+	                              "   AND setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d"
+	                              "                            WHERE d.datname = pg_catalog.current_database()))"
+	                              " ORDER BY setdatabase, setrole");
+	std::string all;
+	for (std::size_t row = 0; row < rows.size(); row++)
+		all += std::string(rows.text(row, 0)) + "\n";
+	return all;
+}
+
 void note_missing_update() {
 	Transaction transaction;
 	{
@@ -242,10 +268,10 @@ void note_missing_update() {
 	transaction.commit();
 }
 
-std::optional<Claim> claim_run(std::optional<int64> run_id) {
+std::optional<Claim> claim_run(std::optional<int64> run_id, std::vector<int64> *others) {
 	for (;;) {
 		Claim claim;
-		switch (attempt_claim(run_id, claim)) {
+		switch (attempt_claim(run_id, claim, others)) {
 		case Attempt::claimed:
 			return claim;
 		case Attempt::nothing:

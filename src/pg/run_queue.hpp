@@ -16,7 +16,8 @@ struct Claim {
 // status is `querying`, attempt is one more and all of it is committed. nullopt: there is nothing to do for this worker
 // (whatever is still queued will be looked at by whoever makes it wait, or by the scheduler).
 // Call it outside a transaction and without a connection to SPI.
-std::optional<Claim> claim_run(std::optional<int64> run_id);
+// `others`: runs of other syncs that nobody had taken at that moment, for a worker that was woken by whoever queued them.
+std::optional<Claim> claim_run(std::optional<int64> run_id, std::vector<int64> *others = nullptr);
 
 // After the run's final status is committed. Then look for the next run: whoever queued one meanwhile found the lease taken
 // and relies on it.
@@ -48,6 +49,9 @@ template <class F> auto in_extension_transaction(bool wait, F work) -> std::opti
 // Whether the extension's version is the library's. Between the installation of new files and ALTER EXTENSION UPDATE it is not, and nothing
 // runs: new code does not meet old tables. In a transaction.
 bool is_updated();
+// What ALTER DATABASE ... SET and the like say. It reaches only sessions that begin, so a process that lives on has the old values (of
+// pg_courier.enabled, of all things). In a transaction.
+std::string database_settings();
 void note_missing_update(); // queued runs say that they wait for it
 
 namespace detail {

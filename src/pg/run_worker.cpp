@@ -6,11 +6,13 @@
 #include "pg/fault.hpp"
 #include "pg/hold_cancel.hpp"
 #include "pg/housekeeping.hpp"
+#include "pg/idle_worker.hpp"
 #include "pg/jobs.hpp"
 #include "pg/run_queue.hpp"
 #include "pg/run_worker.hpp"
 #include "pg/secrets.hpp"
 #include "pg/send.hpp"
+#include "pg/settings.hpp"
 #include "pg/spi.hpp"
 #include "pg/workers.hpp"
 
@@ -26,6 +28,9 @@ extern "C" {
 //
 //   claimed -> querying -> [blocked] -> sending -> success | warning | failed | cancelled
 //   killed anywhere: interrupted (by whoever finds the lease free), and a new run carries on
+//
+// When the queue is empty it stays a while (idle_worker.cpp). It is woken by a commit and does what a new worker would do:
+// where the extension's version or the database's settings are others by then, a new worker does it.
 
 namespace courier::pg {
 
@@ -186,6 +191,11 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 			Transaction transaction;
 			{
 				Spi spi;
+				// What was planned is on the disk; that it is being sent now need not be, before it is.
+				call_postgres([] {
+					(void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true,
+					                        0, false);
+				});
 				spi_execute("SELECT courier_internal.set_run_status($1, 'sending')", run.run_id);
 			}
 			transaction.commit();
@@ -283,16 +293,58 @@ void execute_run(const Claim &claim) {
 
 namespace {
 
+// Whether a process that begins now would be as this one is. nullopt: there is no extension.
+std::optional<bool> is_current(const std::string &settings) {
+	Transaction transaction;
+	const bool exists = lock_extension(true) == ExtensionLock::locked;
+	const bool same = exists && is_updated() && database_settings() == settings;
+	transaction.commit();
+	return exists ? std::optional(same) : std::nullopt;
+}
+
+std::string settings_at_start() {
+	Transaction transaction;
+	std::string settings = database_settings();
+	transaction.commit();
+	return settings;
+}
+
 void run_worker() {
 	RunWorkerArguments arguments = read_arguments();
 	enter_worker(arguments.database, InvalidOid);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
+	idle::begin();
+	const std::string settings = settings_at_start();
 	std::optional<int64> wanted = arguments.run_id;
-	while (auto claim = claim_run(wanted)) {
-		wanted.reset();
-		execute_run(*claim);
-		release(*claim);
-		call_postgres([] { pgstat_report_activity(STATE_IDLE, nullptr); });
+	idle::Woken woken = idle::Woken::look;
+	bool was_idle = false; // since the last run
+	TimestampTz until = 0;
+	for (int runs = 0;;) {
+		std::vector<int64> others;
+		if (auto claim = claim_run(wanted, was_idle ? &others : nullptr)) {
+			for (const int64 other : others)
+				(void)start_run_worker(MyDatabaseId, other);
+			wanted.reset();
+			execute_run(*claim);
+			release(*claim);
+			call_postgres([] { pgstat_report_activity(STATE_IDLE, nullptr); });
+			until = GetCurrentTimestamp() + static_cast<TimestampTz>(settings::worker_idle_time) * 1000;
+			woken = idle::Woken::look;
+			was_idle = false;
+			runs++;
+			continue;
+		}
+		if (woken != idle::Woken::look || !idle::may_stay(runs))
+			return;
+		woken = idle::wait(until);
+		was_idle = true;
+		if (woken == idle::Woken::gone)
+			return;
+		if (const auto current = is_current(settings); !current.value_or(false)) {
+			if (current)
+				(void)start_run_worker(MyDatabaseId, 0);
+			return;
+		}
 	}
 }
 

@@ -70,7 +70,6 @@ public:
 private:
 	enum class Found { extension, no_extension, other_settings };
 	Found pass();
-	std::string database_settings();
 	void recover_all();
 	void queue_due();
 	void queue_due_sync(int32 sync_id);
@@ -163,20 +162,6 @@ void Scheduler::wait() {
 		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	});
-}
-
-// What ALTER DATABASE ... SET says. It reaches only sessions that begin, so a scheduler that lives on has the old values
-// (of pg_courier.enabled, of all things).
-std::string Scheduler::database_settings() {
-	Spi spi;
-	const Rows rows = spi_execute("SELECT setconfig::text FROM pg_catalog.pg_db_role_setting WHERE setrole = 0"
-	                              "   AND setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d"
-	                              "                            WHERE d.datname = pg_catalog.current_database()))"
-	                              " ORDER BY setdatabase");
-	std::string all;
-	for (std::size_t row = 0; row < rows.size(); row++)
-		all += std::string(rows.text(row, 0)) + "\n";
-	return all;
 }
 
 Scheduler::Found Scheduler::pass() {
@@ -373,7 +358,7 @@ void Scheduler::start_queued() {
 		});
 		if (!free.value_or(false))
 			continue; // who asked for it has not committed yet
-		workers_left = workers_left && start_run_worker(database_, run.run_id);
+		workers_left = workers_left && find_run_worker(database_, run.run_id);
 		if (workers_left) {
 			started_[run.run_id] = now_;
 			slots--;

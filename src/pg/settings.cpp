@@ -18,6 +18,7 @@ char *secret_env = nullptr;
 int max_running_syncs = 4;
 int log_retention = 30 * 24 * 60;
 int poll_interval = 1000;
+int worker_idle_time = 5000;
 #ifdef COURIER_FAULT_POINTS
 char *fault_point = nullptr;
 #endif
@@ -98,6 +99,9 @@ void define() {
 	    30 * 24 * 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("pg_courier.poll_interval", "How often a scheduler that has work looks for more.", nullptr,
 	                        &poll_interval, 1000, 100, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("pg_courier.worker_idle_time", "How long a run worker stays after its last run.",
+	                        "The next run of its database then starts at once. 0: it leaves with the end of the run.",
+	                        &worker_idle_time, 5000, 0, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 #ifdef COURIER_FAULT_POINTS
 	DefineCustomStringVariable("pg_courier.fault_point", "A step of a run to die, fail or wait at (test builds only).",
 	                           "\"<name>:kill\", \"<name>:error\" or \"<name>:wait\".", &fault_point, "", PGC_SUSET, 0,

@@ -10,7 +10,8 @@ extern char *secrets_directory;
 extern char *secret_env;
 extern int max_running_syncs;
 extern int log_retention; // minutes
-extern int poll_interval; // milliseconds
+extern int poll_interval;    // milliseconds
+extern int worker_idle_time; // milliseconds
 #ifdef COURIER_FAULT_POINTS
 extern char *fault_point;
 #endif

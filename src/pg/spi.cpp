@@ -1,5 +1,7 @@
 #include "pg/spi.hpp"
 
+#include "pg/kept_plans.hpp"
+
 extern "C" {
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -294,6 +296,8 @@ private:
 	FmgrInfo *output_ = nullptr;
 };
 
+static KeptPlans kept_plans;
+
 Rows spi_run(const SpiOptions &options, const std::string &sql, std::initializer_list<Param> params) {
 	Rows rows;
 	const Param *first = params.begin();
@@ -314,21 +318,38 @@ Rows spi_run(const SpiOptions &options, const std::string &sql, std::initializer
 		}
 	} work;
 
+	Oid *types = nullptr;
+	Datum *values = nullptr;
+	char *nulls = nullptr;
+	const std::string key = kept_plans.key(sql, params);
+	SPIPlanPtr plan = key.empty() ? nullptr : kept_plans.at(key);
+	const bool prepares = !key.empty() && plan == nullptr;
 	call_postgres([&] {
 		MemoryContext caller = CurrentMemoryContext;
 		work.context = AllocSetContextCreate(caller, "pg_courier statement", ALLOCSET_DEFAULT_SIZES);
 		work.caller = caller;
 		MemoryContextSwitchTo(work.context);
-		auto *types = static_cast<Oid *>(palloc((count + 1) * sizeof(Oid)));
-		auto *values = static_cast<Datum *>(palloc((count + 1) * sizeof(Datum)));
-		auto *nulls = static_cast<char *>(palloc(count + 1));
+		types = static_cast<Oid *>(palloc((count + 1) * sizeof(Oid)));
+		values = static_cast<Datum *>(palloc((count + 1) * sizeof(Datum)));
+		nulls = static_cast<char *>(palloc(count + 1));
 		for (int i = 0; i < count; i++) {
 			types[i] = first[i].type();
 			nulls[i] = first[i].is_null() ? 'n' : ' ';
 			values[i] = first[i].is_null() ? (Datum)0 : first[i].make();
 		}
-		int result = SPI_execute_with_args(to_server(sql.c_str(), sql.size()), count, types, values, nulls,
-		                                   options.read_only, options.limit);
+		if (prepares) {
+			plan = SPI_prepare(to_server(sql.c_str(), sql.size()), count, types);
+			if (plan == nullptr || SPI_keepplan(plan) != 0)
+				elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		}
+	});
+	if (prepares)
+		kept_plans.at(key) = plan;
+	call_postgres([&] {
+		int result = plan != nullptr
+		                 ? SPI_execute_plan(plan, values, nulls, options.read_only, options.limit)
+		                 : SPI_execute_with_args(to_server(sql.c_str(), sql.size()), count, types, values, nulls,
+		                                         options.read_only, options.limit);
 		work.table = SPI_tuptable;
 		if (result < 0)
 			elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));

@@ -1,4 +1,5 @@
 #include "pg/guard.hpp"
+#include "pg/idle_worker.hpp"
 #include "pg/shared_memory.hpp"
 #include "pg/spi.hpp"
 #include "pg/wakeup.hpp"
@@ -185,7 +186,8 @@ public:
 		const TimestampTz now = GetCurrentTimestamp();
 		if (shared::available() || RecoveryInProgress() || run.status != "queued" || now < next_at_)
 			return; // a standby would only fill its worker slots
-		(void)start_run_worker(MyDatabaseId, run_id);
+		idle::prepare();
+		(void)find_run_worker(MyDatabaseId, run_id);
 		next_at_ = now + start_every;
 	}
 

@@ -1,6 +1,7 @@
 #include "pg/wakeup.hpp"
 
 #include "pg/guard.hpp"
+#include "pg/idle_worker.hpp"
 #include "pg/settings.hpp"
 #include "pg/shared_memory.hpp"
 #include "pg/workers.hpp"
@@ -33,6 +34,7 @@ Asked *asked = nullptr; // in TopTransactionContext; the transaction callback is
 
 Asked *ask() {
 	if (asked == nullptr) {
+		idle::prepare();
 		auto *made = static_cast<Asked *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Asked)));
 		made->room = 8;
 		made->runs = static_cast<int64 *>(MemoryContextAlloc(TopTransactionContext, made->room * sizeof(int64)));
@@ -44,7 +46,7 @@ Asked *ask() {
 void serve() {
 	// A worker goes on with the next queued run, so more of them than may run at a time would only step on each other.
 	const int workers = Min(asked->count, settings::max_running_syncs);
-	for (int i = 0; i < workers; i++)
+	for (int i = idle::wake(MyDatabaseId, workers); i < workers; i++)
 		if (!start_run_worker(MyDatabaseId, asked->runs[i]))
 			break;
 	shared::want(MyDatabaseId);

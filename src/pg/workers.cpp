@@ -1,6 +1,7 @@
 #include "pg/workers.hpp"
 
 #include "pg/guard.hpp"
+#include "pg/idle_worker.hpp"
 #include "pg/shared_memory.hpp"
 
 extern "C" {
@@ -20,6 +21,8 @@ namespace courier::pg {
 namespace {
 
 constexpr int launcher_restart_seconds = 10;
+constexpr int slot_tries = 100;
+constexpr long slot_try_every_us = 2000;
 
 static_assert(sizeof(RunWorkerArguments) <= BGW_EXTRALEN);
 static_assert(std::is_trivially_copyable_v<RunWorkerArguments>);
@@ -39,6 +42,21 @@ BackgroundWorker describe(const char *type, const char *function, int restart_se
 	return worker;
 }
 
+// Where there is no slot, idle run workers of whatever database give theirs, and it is free as soon as the postmaster has seen
+// them end. Without shared_preload_libraries nobody would come again, so that is waited for; it takes milliseconds, if any.
+bool registered(BackgroundWorker &worker, BackgroundWorkerHandle **handle) {
+	if (RegisterDynamicBackgroundWorker(&worker, handle))
+		return true;
+	if (idle::displace() == 0)
+		return false;
+	for (int i = 0; i < slot_tries; i++) {
+		pg_usleep(slot_try_every_us);
+		if (RegisterDynamicBackgroundWorker(&worker, handle))
+			return true;
+	}
+	return false;
+}
+
 void pin(const char *name, const char *value) {
 	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
 }
@@ -50,7 +68,11 @@ bool start_run_worker(Oid database, int64 run_id) noexcept {
 	const RunWorkerArguments arguments {database, run_id};
 	memcpy(worker.bgw_extra, &arguments, sizeof arguments);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
-	return RegisterDynamicBackgroundWorker(&worker, nullptr);
+	return registered(worker, nullptr);
+}
+
+bool find_run_worker(Oid database, int64 run_id) noexcept {
+	return idle::wake(database, 1) > 0 || start_run_worker(database, run_id);
 }
 
 RunWorkerArguments read_arguments() {
@@ -71,7 +93,7 @@ BackgroundWorkerHandle *start_scheduler(Oid database) {
 	return call_postgres([&] {
 		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 		BackgroundWorkerHandle *handle = nullptr;
-		if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		if (!registered(worker, &handle))
 			handle = nullptr;
 		MemoryContextSwitchTo(caller);
 		return handle;
@@ -79,6 +101,7 @@ BackgroundWorkerHandle *start_scheduler(Oid database) {
 }
 
 void enter_worker(Oid database, Oid role) {
+	idle::prepare();
 	call_postgres([&] {
 		pqsignal(SIGTERM, die); // the default handler would act in the middle of anything
 		pqsignal(SIGHUP, SignalHandlerForConfigReload);

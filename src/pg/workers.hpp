@@ -22,6 +22,9 @@ struct RunWorkerArguments {
 // so it raises no error.
 bool start_run_worker(Oid database, int64 run_id) noexcept;
 
+// An idle worker of the database is woken, or one is started. The same holds for it; idle::prepare() was called before.
+bool find_run_worker(Oid database, int64 run_id) noexcept;
+
 // In a run worker: what it was started for.
 RunWorkerArguments read_arguments();
 

@@ -15,11 +15,12 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(new_node make_sync start_receiver receiver script until_true until_sql worker_pid kill_process mirror_is_equal);
 
 my ($receiver_pid, $receiver_url);
+my $nodes = 0;
 
 sub new_node
 {
 	my ($preload, $more) = @_;
-	my $node = PostgreSQL::Test::Cluster->new('main');
+	my $node = PostgreSQL::Test::Cluster->new('main' . ($nodes++ || ''));
 	$node->init;
 	my $stage = $ENV{PG_COURIER_DESTDIR};
 	$node->append_conf('postgresql.conf', "extension_destdir = '$stage'\ndynamic_library_path = '$stage$ENV{PG_COURIER_PKGLIBDIR}:\$libdir'\n") if $stage;
