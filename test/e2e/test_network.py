@@ -19,14 +19,14 @@ ONCE = ("superuser",)  # the engine is the same in all settings
 POST = {"insert": {"method": "POST", "body": "{{ record }}"}}
 
 
-def one_record(t, wire, **settings):
+def one_record(t, wire, timeout="500 ms", **settings):
     """A sync of its own for each kind of trouble, over the same table."""
     t.number = getattr(t, "number", 0) + 1
     if t.number == 1:
         t.table([(1, "one")])
         t.sql(f"SELECT courier.create_model('{t.name}', relation => '{t.name}')")
     name = f"{t.name}_{t.number}"
-    t.sync(name=name, model=t.name, base=wire.url, options={"timeout": "500 ms", "max_attempts": 2}, **settings)
+    t.sync(name=name, model=t.name, base=wire.url, options={"timeout": timeout, "max_attempts": 2}, **settings)
     return name
 
 
@@ -109,7 +109,7 @@ def cut_request(t):
 
 def answered(t, answer, expected, response=None, **checks):
     with Wire(lambda line, n: line.answer(*answer)) as wire:
-        name = one_record(t, wire, response=response)
+        name = one_record(t, wire, timeout="30 s", response=response)
         run = t.run(expected, sync=name, **checks)
         return run, name, len(wire.requests)
 
