@@ -1,6 +1,7 @@
 """Runs: who starts them, what stops them, and what is not sent."""
 
 import datetime
+import threading
 import time
 
 from harness import POSTED, REST, SqlError, equal, literal, methods, test, until
@@ -96,14 +97,20 @@ def max_removed(t):
 @test("trigger while a run is active: one follow-up run, which sees everything")
 def follow_up(t):
     t.table([(1, "one")])
-    t.script(Answer(200, delay=1.5), Answer(200))
-    t.sync()
+    asked = threading.Event()
+
+    def answer(_):
+        asked.wait(60)
+        return Answer(200)
+    t.script(answer, Answer(200))
+    t.sync(options={"timeout": "60 s"})
     first = t.trigger()
     t.receiver.wait_for(t.path, 1)
     t.insert((2, "two"))
     second = t.trigger()
     equal(t.trigger(), second, "a third trigger joins the second")
     assert second != first
+    asked.set()
     equal((t.wait(first), t.wait(second)), ("success", "success"))
     equal(len(t.rows(f"SELECT 1 FROM courier.runs WHERE sync = '{t.name}'")), 2)
     equal(sorted(t.stored()), ["1", "2"])
