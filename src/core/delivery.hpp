@@ -119,7 +119,7 @@ public:
 	std::uint64_t requests() const; // sent so far, retries included
 	std::string_view waits_for() const; // in words for people; "": for nothing
 
-	void cancel();  // nothing new is sent; what is in flight is settled, the rest is aborted
+	void cancel();  // nothing new is sent; what is in flight is settled, the rest is aborted. Who will not wait for it ends the transfers
 	bool finished() const;
 	const std::optional<Failure> &failure() const;
 

@@ -382,18 +382,12 @@ void Delivery::State::on_broken(Flight flight, const Answer &answer) {
 		fail_transfer(answer);
 		abort(std::move(batch));
 		return;
-	case Transfer::cancelled:
-		// We do not know how far it had come.
-		if (idempotent)
-			abort(std::move(batch));
-		else
-			all_unknown();
-		return;
 	case Transfer::too_large:
 		heard = true;
 		verdict.bad_answer = true;
 		[[fallthrough]];
 	case Transfer::lost:
+	case Transfer::cancelled: // its answer is as good as lost
 		if (!idempotent) {
 			all_unknown();
 			return;

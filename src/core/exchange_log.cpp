@@ -165,7 +165,7 @@ std::string transfer_message(const Answer &answer) {
 		message = "the answer is larger than what is accepted";
 		break;
 	case Transfer::cancelled:
-		message = "the request was cancelled";
+		message = "no answer had come when the run was cancelled";
 		break;
 	}
 	if (!answer.error.empty())

@@ -261,7 +261,7 @@ SyncOptions parse_options(const json &options) {
 		            "Write them like {\"batch_size\": 100, \"timeout\": \"10 s\"}.");
 	for (const auto &[key, value] : options.items()) {
 		auto option =
-		    std::find_if(all_options.begin(), all_options.end(), [&](const Option &o) { return o.name == key; });
+		    std::find_if(all_options.begin(), all_options.end(), [&name = key](const Option &o) { return o.name == name; });
 		if (option == all_options.end())
 			refuse_name(key);
 		if (!value.is_null()) // null: the default

@@ -34,7 +34,7 @@ enum class Transfer {
 	unsent,     // the connection failed before the request was sent
 	lost,       // the request went out, wholly or in part, and no whole answer came back (reset, timeout, cut body)
 	too_large,  // the answer is over the cap (16 MB)
-	cancelled   // by us
+	cancelled   // by us, when it was under way already
 };
 
 struct Answer {
@@ -58,7 +58,7 @@ public:
 	virtual void start(std::uint64_t id, Request request) = 0;
 	virtual std::vector<Finished> take_finished() = 0;
 	virtual std::size_t running() const = 0;
-	virtual void cancel_all() = 0; // every running transfer ends as Transfer::cancelled in take_finished()
+	virtual void cancel_all() = 0; // every running transfer ends in take_finished(), as Transfer::cancelled, or unsent
 };
 
 } // namespace courier

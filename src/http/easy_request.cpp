@@ -418,9 +418,8 @@ Finished EasyRequest::finish(CURLcode code) {
 
 Finished EasyRequest::cancel() {
 	answer_ = Answer();
-	answer_.transfer = Transfer::cancelled;
-	answer_.error = went_out() ? "cancelled; the request was under way, it may have been applied"
-	                           : "cancelled before the request was sent";
+	answer_.transfer = went_out() ? Transfer::cancelled : Transfer::unsent;
+	answer_.error = went_out() ? "it was under way, it may have been applied" : "cancelled before the request was sent";
 	answer_.duration = age();
 	request_ = Request();
 	return Finished {id_, std::move(answer_)};

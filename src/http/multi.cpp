@@ -423,7 +423,7 @@ void Multi::cancel_all() {
 		state.finished.push_back(state.release(*state.active.back()));
 	for (auto &entry : state.waiting) {
 		Finished done {entry.id, Answer()};
-		done.answer.transfer = Transfer::cancelled;
+		done.answer.transfer = Transfer::unsent;
 		done.answer.error = "cancelled before the request was sent";
 		done.answer.duration = std::chrono::duration_cast<std::chrono::microseconds>(State::Clock::now() - entry.since);
 		state.finished.push_back(std::move(done));

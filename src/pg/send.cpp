@@ -39,6 +39,7 @@ using std::chrono::system_clock;
 constexpr std::size_t settle_records = 2000;
 constexpr milliseconds settle_every {1000};
 constexpr milliseconds worth_a_note {5000};
+constexpr milliseconds cancel_grace {3000}; // for answers that are on their way. drop_sync waits 4.5 seconds for all of it
 
 double uniform() {
 	return pg_prng_double(&pg_global_prng_state);
@@ -204,8 +205,10 @@ void SendLoop::note_waiting(steady_clock::time_point now) {
 
 template <typename Feed> SendResult SendLoop::run(Feed feed) {
 	SendResult result;
+	steady_clock::time_point patient_until;
 	auto cancel = [&] {
 		result.cancelled = true;
+		patient_until = steady_clock::now() + cancel_grace;
 		delivery_.cancel();
 	};
 	gate_.refresh(steady_clock::now());
@@ -223,6 +226,10 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				break;
 
 			auto now = steady_clock::now();
+			if (result.cancelled && now >= patient_until && multi_.running() > 0) {
+				multi_.cancel_all();
+				continue;
+			}
 			if (settled_.size() >= settle_records || now - last_settled >= settle_every) {
 				settle();
 				gate_.refresh(now);
@@ -239,6 +246,8 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 			    std::max(milliseconds(0), std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
 			if (auto next = delivery_.next_step())
 				wait = std::min(wait, std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*next - now)));
+			if (result.cancelled && now < patient_until)
+				wait = std::min(wait, std::chrono::ceil<milliseconds>(patient_until - now));
 			if (multi_.has_finished()) // answered as soon as it was started: nothing would wake us
 				wait = milliseconds(0);
 			wait_for_something(multi_, wait);

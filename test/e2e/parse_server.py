@@ -54,7 +54,7 @@ class ParseServer:
         self.log = open(os.path.join(directory, "parse.log"), "w")
         self.process = subprocess.Popen(["node", os.path.join(modules, "node_modules/.bin/parse-server"), os.path.join(directory, "parse.json")], cwd=modules,
                                         stdout=self.log, stderr=self.log, env={**os.environ, "PARSE_SERVER_LOGS_FOLDER": os.path.join(directory, "parse-log")})
-        until("parse-server", self.healthy, timeout=60)
+        until("parse-server", self.healthy, timeout=180)
         fields = {"ext": {"type": "String"}, "email": {"type": "String", "required": True}, "doc": {"type": "String"}}
         self.call("POST", f"/schemas/{CLASS}", {"className": CLASS, "fields": fields})
         self.sql(f'CREATE UNIQUE INDEX ON "{CLASS}" (email)')

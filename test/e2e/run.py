@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""End-to-end tests: run.py --setting superuser|owner|no-preload [--only WORDS] [--jobs N]. The extension must be installed."""
+"""End-to-end tests: run.py --setting superuser|owner|no-preload [--only WORDS] [--files test_a,test_b] [--jobs N]. The extension must be installed."""
 
 import argparse
 import concurrent.futures
@@ -18,15 +18,20 @@ import harness  # noqa: E402
 options = argparse.ArgumentParser()
 options.add_argument("--setting", choices=harness.SETTINGS, default="superuser")
 options.add_argument("--only", default="")
+options.add_argument("--files", default="", help="of these files alone")
 options.add_argument("--jobs", type=int, default=int(os.environ.get("E2E_JOBS", "3")))
 options = options.parse_args()
 
-for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "test_*.py"))):
-    importlib.import_module(os.path.basename(path)[:-3])
+modules = [os.path.basename(path)[:-3] for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "test_*.py")))]
+for module in modules:
+    importlib.import_module(module)
+files = options.files.split(",") if options.files else modules
+assert set(files) <= set(modules), f"there is no file {sorted(set(files) - set(modules))}"
 
 names = [name for name, _, _ in harness.tests]
 assert len(names) == len(set(names)), "two tests have one name"
-chosen = [(n, name, f) for n, (name, f, settings) in enumerate(harness.tests, 1) if options.setting in settings and options.only.lower() in name.lower()]
+chosen = [(n, name, f) for n, (name, f, settings) in enumerate(harness.tests, 1)
+          if options.setting in settings and f.__module__ in files and options.only.lower() in name.lower()]
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that services are ended
 world = harness.World(options.setting)
 try:
@@ -73,6 +78,9 @@ try:
 finally:
     if failed and os.environ.get("SHOW_LOG"):
         print(log)
+    if failed and os.environ.get("SERVER_LOG"):
+        with open(os.environ["SERVER_LOG"], "w") as f:
+            f.write(log)
     world.stop()
 total = len(chosen) + 1
 print(f"{total - len(failed)} passed, {len(failed)} failed")

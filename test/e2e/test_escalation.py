@@ -138,6 +138,49 @@ def row_security(t):
     assert "the word" not in str(t.seen())
 
 
+@test("escalation: run_sync takes the rights of its caller, which a transaction of a test could not show", settings=ONCE)
+def run_sync_rights(t):
+    t.table([(1, "one")])
+    t.sync()
+    kinds = {"viewer": False, "operator": True, "admin": True, "stranger": False}
+    for kind, may in kinds.items():
+        role = f"{t.name}_{kind}"
+        t.admin(f"CREATE ROLE {role} LOGIN" + ("" if kind == "stranger" else f" IN ROLE courier_{kind}"))
+        try:
+            t.admin(f"CALL courier.run_sync('{t.name}')", user=role)
+            found = True
+        except SqlError as error:
+            equal(error.sqlstate, "42501", error.message)
+            found = False
+        equal(found, may, role)
+        t.admin(f"DROP ROLE {role}")
+    equal(len(t.seen()), 1)
+
+
+@test("escalation: roles courier_viewer, operator and admin that are there before, with members, stop CREATE EXTENSION, unless the session says that they are meant", settings=ONCE)
+def roles_before(t):
+    database, role = f"{t.name}_roles", f"{t.name}_member"
+    t.admin(f"CREATE DATABASE {database}", database="postgres")
+    t.admin(f"CREATE ROLE {role} IN ROLE courier_operator")
+    said = f"ALTER DATABASE {database} SET courier.keep_role_members = on"
+    try:
+        for before in ("SELECT 1", said):  # a setting of the database could be anybody's who owns it
+            t.admin(before, database="postgres")
+            try:
+                t.admin("CREATE EXTENSION pg_courier", database=database)
+                raise AssertionError("it was created")
+            except SqlError as error:
+                # Tests beside this one may have made members of the others.
+                equal((error.sqlstate, error.message.split('" ')[-1]), ("42710", "exists already and has members"))
+            equal(t.admin("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'courier%'", database=database), "0")
+        t.admin(f"ALTER DATABASE {database} RESET courier.keep_role_members", database="postgres")
+        t.admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", database=database)
+        equal(t.admin(f"SELECT pg_has_role('{role}', 'courier_viewer', 'MEMBER')", database=database), "t")
+    finally:
+        t.admin(f"DROP DATABASE {database} WITH (FORCE)", database="postgres")
+        t.admin(f"DROP ROLE {role}")
+
+
 @test("escalation: what stands there before CREATE EXTENSION is not taken over", settings=ONCE)
 def before_create(t):
     database, villain = f"before_{t.name}", f"early_{t.name}"

@@ -19,31 +19,32 @@ ONCE = ("superuser",)  # the engine is the same in all settings
 POST = {"insert": {"method": "POST", "body": "{{ record }}"}}
 
 
-def one_record(t, wire, **settings):
+def one_record(t, wire, timeout="500 ms", **settings):
     """A sync of its own for each kind of trouble, over the same table."""
     t.number = getattr(t, "number", 0) + 1
     if t.number == 1:
         t.table([(1, "one")])
         t.sql(f"SELECT courier.create_model('{t.name}', relation => '{t.name}')")
     name = f"{t.name}_{t.number}"
-    t.sync(name=name, model=t.name, base=wire.url, options={"timeout": "500 ms", "max_attempts": 2}, **settings)
+    t.sync(name=name, model=t.name, base=wire.url, options={"timeout": timeout, "max_attempts": 2}, **settings)
     return name
 
 
-def both_ways(t, trouble, words):
+def both_ways(t, trouble, words, timeout="30 s"):
     """The destination breaks off once the request is there. What may be repeated is, and the next run goes on; what may not is `unknown`, and sent once."""
     with Wire(trouble) as wire:
-        name = one_record(t, wire)
+        name = one_record(t, wire, timeout)
         run = t.run("failed", sync=name, error_code="unreachable", aborted=1)
         equal(len(wire.requests), 2, "an idempotent request goes out max_attempts times")
         equal(len({request for request in wire.requests}), 1, "and is the same each time")
         assert words in run["error"] and run["hint"], run
         equal(t.rejected(name), [])
         wire.behave = lambda line, n: line.answer(200)
+        t.sql(f"SELECT courier.alter_sync('{name}', options => '{{\"timeout\": \"30 s\"}}')")
         t.run("success", sync=name, succeeded_added=1)
         equal(len(wire.requests), 3)
     with Wire(trouble) as wire:
-        name = one_record(t, wire, mode="insert", requests=POST)
+        name = one_record(t, wire, timeout, mode="insert", requests=POST)
         run = t.run("failed", sync=name, error_code="unreachable", unknown=1)
         equal(len(wire.requests), 1, "a request that may not be repeated goes out once")
         assert "unknown" in run["hint"], run["hint"]
@@ -72,12 +73,12 @@ def drip(t):
         while True:
             line.send(b" ")
             time.sleep(0.02)
-    both_ways(t, drops, "timed out")
+    both_ways(t, drops, "timed out", timeout="1 s")
 
 
 @test("network: a destination that never answers", settings=ONCE)
 def silent(t):
-    both_ways(t, lambda line, n: line.until_closed(), "timed out")
+    both_ways(t, lambda line, n: line.until_closed(), "timed out", timeout="1 s")
 
 
 @test("network: what comes back is not HTTP", settings=ONCE)
@@ -109,7 +110,7 @@ def cut_request(t):
 
 def answered(t, answer, expected, response=None, **checks):
     with Wire(lambda line, n: line.answer(*answer)) as wire:
-        name = one_record(t, wire, response=response)
+        name = one_record(t, wire, timeout="30 s", response=response)
         run = t.run(expected, sync=name, **checks)
         return run, name, len(wire.requests)
 
@@ -227,7 +228,7 @@ def lost_replies(t):
                               "--set", f"confdir={directory}", "-q"], stdout=open(os.path.join(directory, "log"), "w"), stderr=subprocess.STDOUT,
                              env={**os.environ, "PYTHONHASHSEED": "7"})
     try:
-        until("mitmproxy", lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        until("mitmproxy", lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, timeout=120)
         authority = os.path.join(directory, "mitmproxy-ca-cert.pem")
         until("mitmproxy's authority", lambda: os.path.exists(authority))
         t.table([(n, f"row {n}") for n in range(1, 61)])
@@ -245,5 +246,5 @@ def lost_replies(t):
         t.run("success", requests=0)
     finally:
         proxy.send_signal(signal.SIGTERM)
-        proxy.wait(10)
+        proxy.wait(60)
         shutil.rmtree(directory, ignore_errors=True)

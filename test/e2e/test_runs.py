@@ -1,8 +1,10 @@
 """Runs: who starts them, what stops them, and what is not sent."""
 
 import datetime
+import threading
+import time
 
-from harness import REST, SqlError, equal, literal, methods, test, until
+from harness import POSTED, REST, SqlError, equal, literal, methods, test, until
 from receiver import Answer
 
 
@@ -45,6 +47,38 @@ def cancel(t):
     equal(len(t.stored()), 30)
 
 
+@test("cancel_run while a request hangs: three seconds later its answer counts as lost; what may be repeated is, under its key, the rest is unknown")
+def cancel_hanging(t):
+    for may, requests in (("repeat", REST), ("not", POSTED)):
+        name = f"{t.name}_{may}"
+        t.table([(1, "one"), (2, "two")], name=name)
+        path = f"/store/{name}"
+        t.receiver.script(path, Answer(200), Answer(200, delay=300))
+        t.sync(name=name, relation=name, base=t.receiver.url + path, requests=requests, options={"concurrency": 1, "timeout": "10 min"})
+        run = t.trigger(name)
+        t.receiver.wait_for(path, 2)
+        started = time.time()
+        t.call(f"SELECT courier.cancel_run({run})")
+        equal(t.wait(run), "cancelled")
+        assert 2 < time.time() - started < 10, time.time() - started
+        t.receiver.script(path, Answer(200))
+        details = t.last_run(name)
+        first = t.receiver.requests(path)
+        equal((details["succeeded_added"], details["aborted"]), (1, 0))
+        held = t.rejected(name)
+        equal([(r["key"], r["error_code"]) for r in held], [("2", {"repeat": "connection_lost", "not": "cancelled"}[may])])
+        if may == "repeat":
+            equal(details["rejected_added"], 1)
+            t.call(f"SELECT courier.retry_rejected('{name}')")
+            t.run(sync=name, succeeded_added=1)
+            again = t.receiver.requests(path)[len(first):]
+            equal([r.header("Idempotency-Key") for r in again], [first[1].header("Idempotency-Key")])
+            equal(t.receiver.store(name), {"1": {"id": 1, "name": "one"}, "2": {"id": 2, "name": "two"}})
+        else:
+            equal(details["unknown"], 1)
+            t.run("warning", sync=name, requests=0)
+
+
 @test("max_removed blocks the run, nothing is sent, and approve_run lets it go on")
 def max_removed(t):
     t.table([(n, "x") for n in range(1, 11)])
@@ -63,14 +97,20 @@ def max_removed(t):
 @test("trigger while a run is active: one follow-up run, which sees everything")
 def follow_up(t):
     t.table([(1, "one")])
-    t.script(Answer(200, delay=1.5), Answer(200))
-    t.sync()
+    asked = threading.Event()
+
+    def answer(_):
+        asked.wait(60)
+        return Answer(200)
+    t.script(answer, Answer(200))
+    t.sync(options={"timeout": "60 s"})
     first = t.trigger()
     t.receiver.wait_for(t.path, 1)
     t.insert((2, "two"))
     second = t.trigger()
     equal(t.trigger(), second, "a third trigger joins the second")
     assert second != first
+    asked.set()
     equal((t.wait(first), t.wait(second)), ("success", "success"))
     equal(len(t.rows(f"SELECT 1 FROM courier.runs WHERE sync = '{t.name}'")), 2)
     equal(sorted(t.stored()), ["1", "2"])
@@ -239,5 +279,17 @@ def drop_during(t):
     t.trigger()
     t.receiver.wait_for(t.path, 1)
     t.sql("SET statement_timeout = '8s'", f"SELECT courier.drop_sync('{t.name}')")
+    t.syncs.remove(t.name)
+    equal(t.rows(f"SELECT 1 FROM courier.syncs WHERE name = '{t.name}'"), [])
+
+
+@test("drop_sync while a request hangs returns within 5 s")
+def drop_hanging(t):
+    t.table([(1, "x")])
+    t.script(Answer(200, delay=300))
+    t.sync(options={"timeout": "10 min"})
+    t.trigger()
+    t.receiver.wait_for(t.path, 1)
+    t.sql("SET statement_timeout = '6s'", f"SELECT courier.drop_sync('{t.name}')")
     t.syncs.remove(t.name)
     equal(t.rows(f"SELECT 1 FROM courier.syncs WHERE name = '{t.name}'"), [])

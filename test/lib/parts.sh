@@ -1,7 +1,26 @@
-# Sourced by test/run: the parts of the suite. Each prints its log to standard output; part() counts what it says.
+# Sourced by test/run and test/faults: the parts of the suite. Each prints its log to standard output; part() counts what it says.
 
 passed=0
 failed=0
+
+# begin: the packages, and a work directory that is gone at the end. KEEP=1, or keep_work=1 set later, keeps it.
+begin() {
+	root=$PWD
+	test/install_packages test
+	mkdir -p .test
+	work=$(mktemp -d /tmp/pg_courier-test.XXXXXX)
+	stage=$work/stage
+	chmod 755 "$work"
+	mkdir "$work/cluster" "$work/logs"
+	if ((EUID == 0)); then chown "$pg_user" "$work/cluster"; fi
+	at_exit() {
+		stop_cluster "$work/cluster"
+		[[ -n ${KEEP:-${keep_work:-}} ]] || rm -rf "$work"
+	}
+	trap at_exit EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
 
 # part NAME FUNCTION ARGUMENTS...: "ok"/"not ok" lines are counted; a part that fails without such a line counts as one failure.
 part() {
@@ -112,7 +131,9 @@ run_pgtap() {
 	pg_prove --verbose --failures -d courier_pgtap test/pgtap/*.sql
 }
 
+# Each file has a server of its own, and waits for most of its time.
 run_crash() {
+	rm -rf "$work/crash"
 	mkdir "$work/crash"
 	if ((EUID == 0)); then chown "$pg_user" "$work/crash"; fi
 	local programs
@@ -121,8 +142,9 @@ run_crash() {
 		cd "$work/crash"
 		as_postgres env PATH="$pg_bin:$PATH" PG_REGRESS="$programs/regress/pg_regress" TESTDIR="$work/crash" TESTDATADIR="$work/crash/data" TESTLOGDIR="$work/crash/log" \
 			PG_COURIER_DESTDIR="$stage" PG_COURIER_PKGLIBDIR="$("$pg_config" --pkglibdir)" PG_COURIER_TEST="$work/test" \
-			prove --verbose --failures -I "$programs/perl" -I "$work/test/t" "$work"/test/t/*.pl
+			prove --jobs "${CRASH_JOBS:-2}" --verbose --failures -I "$programs/perl" -I "$work/test/t" "$work"/test/t/*.pl
 	)
 }
 
-run_e2e() { python3 test/e2e/run.py --setting "$1"; }
+# run_e2e SETTING OPTIONS...
+run_e2e() { python3 test/e2e/run.py --setting "$@"; }

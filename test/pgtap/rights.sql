@@ -20,6 +20,7 @@ CREATE ROLE rights_shared;
 CREATE SCHEMA rights;
 GRANT ALL ON SCHEMA rights TO PUBLIC;
 
+\set type '{"base_url": "https://api.example.com", "requests": {"upsert": {"method": "PUT", "path": "/{{ id }}", "body": "{{ record }}"}}}'
 SET LOCAL ROLE rights_owner;
 CREATE TABLE rights.t (id integer PRIMARY KEY, name text);
 INSERT INTO rights.t VALUES (1, 'rights_row');
@@ -29,8 +30,11 @@ SELECT courier.create_model('rights_model', query => 'SELECT id, name FROM right
        courier.create_destination('rights_unused_destination', 'http', '{"base_url": "https://api.example.com"}'),
        courier.create_destination('rights_common', 'http', '{"base_url": "https://api.example.com"}'),
        courier.share_destination('rights_common', 'rights_shared'),
+       courier.create_destination_type('rights_type', :'type'),
+       courier.create_source('rights_source'),
        courier.create_sync('rights_sync', 'rights_model', 'rights_destination', mode => 'upsert'),
        courier.create_sync('rights_queued', 'rights_model', 'rights_destination', mode => 'upsert');
+SELECT courier.create_alert('rights_alert', 'run_failed', sync => 'rights_sync');
 SELECT courier.pause_sync('rights_queued'); -- and resumed, below
 SELECT courier.resume_sync('rights_queued');
 RESET ROLE;
@@ -75,13 +79,13 @@ BEGIN
 EXCEPTION
     WHEN SQLSTATE 'ZZ999' THEN RETURN 'yes';
     WHEN insufficient_privilege THEN RETURN 'no';
-    WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
+    WHEN query_canceled OR OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
 END
 $$;
 
 CREATE TEMP TABLE action (what text, statement text, who text); -- who may, in letters: owner, member, viewer, operator, admin
 INSERT INTO action
-SELECT v.what, replace(replace(v.statement, '$queued', q.run_id::text), '$blocked', b.run_id::text), v.who
+SELECT v.what, replace(replace(replace(v.statement, '$queued', q.run_id::text), '$blocked', b.run_id::text), '$type', quote_literal(:'type')), v.who
   FROM courier_internal.run q, courier_internal.run b, (VALUES
     ('preview a model', 'SELECT courier.preview_model(''rights_model'')', 'omvpa'),
     ('check a model', 'SELECT courier.check_model(''rights_model'')', 'omvpa'),
@@ -115,16 +119,47 @@ SELECT v.what, replace(replace(v.statement, '$queued', q.run_id::text), '$blocke
     ('sync to a destination that is shared with somebody', 'SELECT courier.create_sync(''rights_new'', $own_model, ''rights_common'', mode => ''upsert'')', 'oms'),
     ('change a shared destination', 'SELECT courier.alter_destination(''rights_common'', config => ''{"base_url": "https://evil.example.com"}'')', 'oma'),
     ('make a model of a table one may not read', 'SELECT courier.create_model(''rights_new'', relation => ''rights.t'')', 'om'),
+    ('see a snapshot', 'SELECT courier.snapshot(''rights_sync'')', 'omvpa'),
+    ('explain a record', 'SELECT courier.explain_record(''rights_sync'', ''1'')', 'ompa'),
+    ('report on a sync', 'SELECT courier.report(''rights_sync'')', 'omvpa'),
+    ('report on all that one may see', 'SELECT courier.report()', 'omvpas-'),
+    ('export what one may see', 'SELECT courier.export_config()', 'omvpas-'),
+    ('apply a configuration that changes a sync', 'SELECT * FROM courier.apply_config(''{"syncs": {"rights_sync": {"model": "rights_model", "destination": "rights_destination", "mode": "upsert", "schedule": "every 1 hour"}}}'', false)', 'oma'),
+    ('resume what is one''s own', 'SELECT courier.resume_all()', 'omvpas-'),
+    ('make log views in a schema of one''s own', 'SELECT courier.create_log_views(''rights'')', 'omvpas-'),
+    ('drop a destination type', 'SELECT courier.drop_destination_type(''rights_type'')', 'oma'),
+    ('make a destination', 'SELECT courier.create_destination(''rights_new'', ''http'', ''{"base_url": "https://api.example.com"}'')', 'omvpas-'),
+    ('make a destination type', 'SELECT courier.create_destination_type(''rights_type_new'', $type)', 'omvpas-'),
+    ('check a source', 'SELECT courier.check_source(''rights_source'')', 'omvpa'),
+    ('make a source', 'SELECT courier.create_source(''rights_new'')', 'omvpas-'),
+    ('drop a source', 'SELECT courier.drop_source(''rights_source'')', 'oma'),
+    ('make an alert', 'SELECT courier.create_alert(''rights_new'', ''run_failed'', sync => ''rights_sync'')', 'omvpa'),
+    ('change an alert', 'SELECT courier.alter_alert(''rights_alert'', muted_until => ''2100-01-01'')', 'oma'),
+    ('drop an alert', 'SELECT courier.drop_alert(''rights_alert'')', 'oma'),
+    ('wait for a run', 'SELECT courier.wait_for_run($blocked, ''1 ms'')', 'omvpa'),
+    ('send one record', 'SELECT courier.test_record(''rights_sync'', ''1'', timeout => ''1 ms'')', 'ompa'),
+    ('try a destination', 'SELECT courier.test_destination(''rights_destination'')', 'ompa'),
     ('set pg_courier.allow_addresses', 'SET LOCAL pg_courier.allow_addresses = ''0.0.0.0/0''', ''),
     ('set pg_courier.secrets_directory', 'SET LOCAL pg_courier.secrets_directory = ''/''', '')) v (what, statement, who)
  WHERE q.error = 'rights_words' AND q.status = 'queued' AND b.error = 'rights_words' AND b.status = 'blocked';
 
 SELECT is(pg_temp.try(r.role, replace(replace(a.statement, '$own_model', quote_literal(CASE WHEN r.letter IN ('o', 'm') THEN 'rights_model' ELSE 'of_' || r.role END)),
                                       '$own_destination', quote_literal(CASE WHEN r.letter IN ('o', 'm') THEN 'rights_common' ELSE 'of_' || r.role END))),
-          CASE WHEN a.who LIKE '%' || r.letter || '%' THEN 'yes' ELSE 'no' END, r.role || ': ' || a.what)
+          -- What a worker does for the caller it cannot do for a transaction that is not committed yet: allowed, and told so. Whose runs one
+          -- may not see do not exist.
+          CASE WHEN a.who LIKE '%' || r.letter || '%' THEN CASE a.what WHEN 'send one record' THEN '57014 no answer within the timeout'
+                                                                                 WHEN 'try a destination' THEN '55000 destination "rights_destination" is not committed yet' ELSE 'yes' END
+               WHEN a.what = 'wait for a run' THEN '42704 run ' || substring(a.statement, '\d+') || ' does not exist'
+               WHEN a.statement LIKE '%apply_config%' AND r.letter IN ('s', '-') THEN '42710 sync "rights_sync" already exists' -- names are for all
+               ELSE 'no' END, r.role || ': ' || a.what)
   FROM action a,
        (VALUES ('o', 'rights_owner'), ('m', 'rights_member'), ('v', 'rights_viewer'), ('p', 'rights_operator'), ('a', 'rights_admin'), ('s', 'rights_shared'), ('-', 'rights_stranger')) r (letter, role)
  ORDER BY a.what, r.role;
+
+-- Every function of the interface stands above, but for those that anybody may call, and run_sync, which needs a transaction of its own
+-- (e2e test_escalation: run_sync_rights).
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'courier'::regnamespace AND p.proname NOT IN ('hash128', 'run_id', 'version', 'run_sync')
+                     AND NOT EXISTS (SELECT FROM action a WHERE a.statement LIKE '%courier.' || p.proname || '(%')$$, 'every function of the interface has its cells');
 
 -- Views: strangers see nothing of it, whoever may see sees it.
 SELECT doesnt_match(pg_temp.shown('rights_stranger', format('SELECT * FROM courier.%I', viewname)), 'rights_(model|unused|destination|common|sync|queued|words|row|owner)', 'rights_stranger: nothing in courier.' || viewname)

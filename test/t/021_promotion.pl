@@ -25,6 +25,22 @@ $primary->wait_for_catchup($standby);
 my $before = receiver('_requests', prefix => '/store/item');
 my ($code, $out, $error) = $standby->psql('app', "SELECT courier.trigger_sync('items')");
 like($error, qr/read-only/, 'a standby triggers nothing');
+
+# Without preload whoever waits for a run starts it. Not on a standby: a worker that is registered there would wait for the end of recovery.
+$primary->append_conf('postgresql.conf', "pg_courier.enabled = off\n");
+$primary->reload;
+my $queued = $primary->safe_psql('app', "SELECT courier.trigger_sync('items')");
+$primary->wait_for_catchup($standby);
+$standby->append_conf('postgresql.conf', "shared_preload_libraries = ''\nlog_min_messages = debug1\n");
+$standby->restart;
+is($standby->safe_psql('app', "SELECT courier.wait_for_run($queued, '2 s')"), 'queued', 'without preload too: a run that is waited for stays queued');
+open(my $log, '<', $standby->logfile) or die;
+my $registered = grep { /register\w* background worker "pg_courier/ } <$log>;
+is($registered, 0, 'and nobody registers a worker for it');
+$standby->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_courier'\nlog_min_messages = warning\n");
+$standby->restart;
+$primary->safe_psql('app', "SELECT courier.cancel_run($queued)");
+$primary->wait_for_catchup($standby);
 $primary->stop;
 
 $standby->promote;

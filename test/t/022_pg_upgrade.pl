@@ -15,6 +15,7 @@ make_sync($old);
 $old->safe_psql('app', "INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 20) n");
 script('/store/item/7', { status => 422 }, {});
 is($old->safe_psql('app', "CALL courier.run_sync('items')"), '1|warning', 'the first run');
+$old->safe_psql('app', "UPDATE courier_internal.rejected SET next_attempt_at = now() + interval '1 hour'"); # not by itself
 my $facts = "SELECT (SELECT array_agg((key, hash, attempts)) FROM courier_internal.rejected), (SELECT count(*) FROM courier.snapshot('items')), (SELECT array_agg((run_id, status, succeeded_added)) FROM courier.run_details)";
 my $before = $old->safe_psql('app', $facts);
 $old->stop;

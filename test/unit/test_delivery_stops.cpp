@@ -443,7 +443,7 @@ TEST(DeliveryStops, CancelWhileATokenIsFetched) {
 	EXPECT_EQ(bench.outcome(1), "aborted cancelled");
 }
 
-TEST(DeliveryStops, TransfersCutOffByUsAreAbortedWhereTheyMayBeRepeatedElseUnknown) {
+TEST(DeliveryStops, TransfersCutOffByUsKeepTheirKeyWhereTheyMayBeRepeatedElseAreUnknown) {
 	for (bool idempotent : {true, false}) {
 		Bench bench;
 		bench.client.idempotent = idempotent;
@@ -454,6 +454,6 @@ TEST(DeliveryStops, TransfersCutOffByUsAreAbortedWhereTheyMayBeRepeatedElseUnkno
 		bench.transport.cancel_all();
 		bench.step();
 		EXPECT_TRUE(bench.delivery->finished());
-		EXPECT_EQ(bench.outcome(1), idempotent ? "aborted cancelled" : "unknown cancelled");
+		EXPECT_EQ(bench.outcome(1), idempotent ? "rejected connection_lost" : "unknown cancelled");
 	}
 }

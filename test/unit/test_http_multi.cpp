@@ -583,8 +583,8 @@ TEST(HttpCancel, EndsAll) {
 	EXPECT_EQ(driver.answers.size(), 5u);
 	int under_way = 0;
 	for (auto &[id, answer] : driver.answers) {
-		EXPECT_EQ(answer.transfer, Transfer::cancelled);
-		under_way += answer.error.find("may have been applied") != std::string::npos;
+		EXPECT_TRUE(answer.transfer == Transfer::cancelled || answer.transfer == Transfer::unsent);
+		under_way += answer.transfer == Transfer::cancelled;
 	}
 	EXPECT_EQ(under_way, 2);
 
