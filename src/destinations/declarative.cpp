@@ -100,7 +100,8 @@ DeclarativeClient::DeclarativeClient(Definition definition, const ClientSettings
     : definition_(std::move(definition)),
       // A destination alone sends nothing but its test, and what its requests say may need the object of a sync.
       specs_(settings.sync.empty() ? Requests {} : requests_for(definition_, settings.object)),
-      response_(definition_.response), limits_(definition_.limits), object_(settings.object), batch_size_(settings.batch_size), timeout_(settings.timeout),
+      response_(definition_.response), limits_(definition_.limits), object_(settings.object),
+      batch_size_(settings.batch_size), timeout_(settings.timeout),
       changes_objects_((settings.mode == "upsert" || settings.mode == "mirror") &&
                        settings.sync_type != "notifications") {
 	if (auto object = find_object(definition_, settings.object)) {

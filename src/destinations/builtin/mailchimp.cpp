@@ -29,11 +29,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Time = std::chrono::system_clock::time_point;
 
-constexpr std::size_t most_operations = 500;        // of 1,000, because every one has an answer in the archive
-constexpr std::size_t most_requests_of_many = 10;   // of 500 members each
-constexpr std::size_t most_bytes = 4 << 20;         // of the records of a batch
-constexpr std::size_t most_unpacked = 64 << 20;     // of an archive
-constexpr int most_fetches = 5;                     // with an address that was new each time
+constexpr std::size_t most_operations = 500;         // of 1,000, because every one has an answer in the archive
+constexpr std::size_t most_requests_of_many = 10;    // of 500 members each
+constexpr std::size_t most_bytes = 4 << 20;          // of the records of a batch
+constexpr std::size_t most_unpacked = 64 << 20;      // of an archive
+constexpr int most_fetches = 5;                      // with an address that was new each time
 constexpr std::uint64_t batches_above_default = 500; // requests of a run
 
 bool says(const nlohmann::json &config, const char *key, const nlohmann::json &value) {
