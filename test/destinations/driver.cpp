@@ -15,6 +15,7 @@
 // their order, and the clock moves only when there is nothing to do but wait. Without "answers" every request that can be
 // sent at once is sent, and none is answered.
 
+#include <set>
 #include <exception>
 #include <iostream>
 
@@ -237,6 +238,14 @@ public:
 		client_->expect(records.size());
 		if (messages_.digest())
 			records = {digest_of(records, messages_.digest_records)};
+		std::set<std::string> told; // by which operations
+		for (auto &record : records) {
+			auto wanted = record.change == Change::added     ? operations_.added
+			              : record.change == Change::changed ? operations_.changed
+			                                                 : operations_.removed;
+			if (auto operation = wanted ? client_->serves(*wanted, record.change) : std::nullopt)
+				told.emplace(to_text(*operation));
+		}
 		// What is never answered would hold back the removals that come after it.
 		const bool answered = play_.contains("answers");
 		for (Change change : {Change::added, Change::changed, Change::removed}) {
@@ -249,7 +258,7 @@ public:
 			if (answered)
 				break;
 		}
-		return {{"requests", requests_}, {"outcomes", outcomes_}, {"failure", failure_}, {"unasked", unasked_}};
+		return {{"requests", requests_}, {"outcomes", outcomes_}, {"failure", failure_}, {"unasked", unasked_}, {"operations", told}};
 	}
 
 private:

@@ -92,6 +92,7 @@ def load(name):
     `requests_within(request)`: the requests that another carries in its body."""
     case = read_json(HERE, name + ".json")
     case["name"], case["code"] = name, None
+    case["definition"] = read_json(BUILTIN, name + ".json") if os.path.exists(os.path.join(BUILTIN, name + ".json")) else {}
     code = os.path.join(HERE, name + ".py")
     if os.path.exists(code):
         spec = importlib.util.spec_from_file_location("destination_" + name, code)
@@ -110,6 +111,13 @@ def play_of(case, entry):
     if "answers" in entry:
         out["answers"] = [answer_of(a) for a in entry["answers"]]
     return out
+
+
+def object_of(case, entry):
+    """As the definition names it."""
+    wanted = {**case["syncs"].get(entry.get("sync"), {}), **entry.get("with", {})}.get("object")
+    names = list(case["definition"].get("objects", {}))
+    return wanted if wanted in names else names[0] if len(names) == 1 else "*"
 
 
 def see(name, case, request):
@@ -142,7 +150,7 @@ def check_golden(case):
         report(f"golden: {case['name']}: test", "there is no case of what courier.test_destination asks (\"test\": true)")
     directory = os.path.join(HERE, "golden", case["name"])
     os.makedirs(directory, exist_ok=True)
-    known = set()
+    known, told = set(), set()
     for entry, result in zip(entries, play([play_of(case, e) for e in entries])):
         file = entry["name"].replace(" ", "_").replace("/", "_") + ".http"
         path = os.path.join(directory, file)
@@ -151,6 +159,7 @@ def check_golden(case):
         if "error" in result:
             report(name, json.dumps(result, indent=1))
             continue
+        told.update((object_of(case, entry), operation) for operation in result.get("operations", ()))
         for request in result["requests"]:
             see(f"{case['name']}: {entry['name']}", case, request)
         text = http_text.document(entry.get("says", entry["name"]), result["requests"])
@@ -171,6 +180,10 @@ def check_golden(case):
             report(name, f"{os.path.relpath(path, ROOT)} differs (--update rewrites it):\n" + http_text.difference(expected or "", text))
         else:
             report(name)
+    for of, its in case["definition"].get("objects", {}).items():
+        for operation in its.get("requests", {}):
+            if (of, operation) not in told:
+                report(f"golden: {case['name']}: {of} {operation}", "no case shows this operation")
     for file in sorted(set(os.listdir(directory)) - known):
         if options.update:
             os.remove(os.path.join(directory, file))
