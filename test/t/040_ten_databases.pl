@@ -35,8 +35,8 @@ SQL
 my ($most_memory, $most_running) = (0, 0);
 sub look
 {
-	my @lines = split /\n/, $node->safe_psql('postgres', "SELECT pid || ' ' || backend_type FROM pg_stat_activity WHERE backend_type LIKE 'pg_courier%'");
-	my $running = grep { /run worker/ } @lines;
+	my @lines = split /\n/, $node->safe_psql('postgres', "SELECT pid || ' ' || backend_type || ' ' || coalesce(state, '') FROM pg_stat_activity WHERE backend_type LIKE 'pg_courier%'");
+	my $running = grep { /run worker active/ } @lines; # others stay for a while after their run
 	$most_running = $running if $running > $most_running;
 	for my $pid (map { /^(\d+)/ } @lines)
 	{
