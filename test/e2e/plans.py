@@ -100,7 +100,7 @@ class Plans:
         receiver.script(f"/{self.database}", Answer(200, {"ok": True}))
         # Without these the sessions of a test would be in the log as well.
         self.quiet = "SET auto_explain.log_min_duration = -1"
-        self.sql("CREATE EXTENSION pg_courier")
+        self.sql("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier")
 
     def sql(self, *commands):
         return self.cluster.psql(self.quiet, *commands, database=self.database, timeout=3600)
