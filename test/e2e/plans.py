@@ -82,8 +82,8 @@ def check_sums(statement, rows):
     must(statement, statement.count("Sort") == 0, "sums need no order")
 
 
-KINDS = (("sums", r"SELECT pg_catalog\.encode\(d\.bits", check_sums), ("stage", r"CREATE UNLOGGED TABLE courier_data\.\w+_cur_", None),
-         ("compare", r"CREATE UNLOGGED TABLE courier_data\.\w+_dif_", check_compare), ("changes", r"INSERT INTO courier_data\.\w+_chg_", None))
+KINDS = (("sums", r"SELECT pg_catalog\.encode\(d\.bits", check_sums), ("stage", r"CREATE (?:UNLOGGED )?TABLE courier_data\.\w+_cur_", None),
+         ("compare", r"CREATE (?:UNLOGGED )?TABLE courier_data\.\w+_dif_", check_compare), ("changes", r"INSERT INTO courier_data\.\w+_chg_", None))
 
 
 class Plans:
