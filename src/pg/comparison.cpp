@@ -262,6 +262,18 @@ bool check_own_table(const RunDefinition &run, const std::string &table) {
 
 } // namespace
 
+// The run is in the name. Asking of every run that there ever was whether a table is named like it cost 5 ms where
+// there were a hundred, and more with each.
+Rows scratch_of_earlier_runs(const RunDefinition &run) {
+	return spi_execute(
+	    "SELECT pg_catalog.format('%I.%I', 'courier_data', x.relname), x.run_id, x.relname ~ '^run_[0-9]+_doubt_'"
+	    " FROM (SELECT c.relname, (pg_catalog.regexp_match(c.relname::text, '^run_([0-9]{1,18})_'))[1]::int8 AS run_id"
+	    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	    " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND c.relname LIKE 'run\\_%' OFFSET 0) x"
+	    " JOIN courier_internal.run r ON r.run_id = x.run_id WHERE r.sync_id = $1 AND r.run_id <> $2",
+	    run.sync_id, run.run_id);
+}
+
 void check_snapshot_table(const RunDefinition &run) {
 	if (!check_own_table(run, snapshot_table(run.sync_id)))
 		throw Error("42P01",
@@ -295,15 +307,13 @@ bool prepare_former(const RunDefinition &run) {
 
 // What earlier runs of this sync left in doubt when they were interrupted.
 void take_in_doubt(const RunDefinition &run, bool mark) {
-	Rows rows = spi_execute("SELECT DISTINCT r.run_id FROM pg_catalog.pg_class c"
-	                        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-	                        " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_doubt\\_%'"
-	                        " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2",
-	                        run.sync_id, run.run_id);
+	Rows rows = scratch_of_earlier_runs(run);
 	UserContext context(as_owner(run));
 	for (std::size_t row = 0; row < rows.size(); row++) {
+		if (!rows.get<bool>(row, 2))
+			continue;
 		Plan its = run.plan;
-		its.run_id = rows.get<std::int64_t>(row, 0);
+		its.run_id = rows.get<std::int64_t>(row, 1);
 		std::string table = scratch_table(its, "doubt");
 		if (spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", table).is_null(0, 0))
 			continue; // somebody else's, of a similar name

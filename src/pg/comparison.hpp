@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pg/run_definition.hpp"
+#include "pg/spi.hpp"
 
 namespace courier::pg {
 
@@ -33,6 +34,9 @@ bool is_plain_table(const RunDefinition &run, const std::string &table);
 
 // The same of the snapshot, as an error with words.
 void check_snapshot_table(const RunDefinition &run);
+
+// Scratch that earlier runs of this sync left behind when they were killed: (name, run_id, whether it is what they left in doubt).
+Rows scratch_of_earlier_runs(const RunDefinition &run);
 
 // in_doubt: what was on its way may have no outcome, so what the run wanted to change stays noted for the next one.
 void drop_scratch(const RunDefinition &run, bool in_doubt);

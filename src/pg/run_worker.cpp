@@ -72,16 +72,11 @@ std::string definition_of(std::int64_t run_id) {
 
 // Scratch that earlier runs of this sync left behind when they were killed.
 void drop_old_scratch(const RunDefinition &run) {
-	Rows rows =
-	    spi_execute("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
-	                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-	                " JOIN courier_internal.run r ON c.relname LIKE 'run\\_' || r.run_id || '\\_%'"
-	                " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND r.sync_id = $1 AND r.run_id <> $2"
-	                " AND c.relname NOT LIKE 'run\\_' || r.run_id || '\\_doubt\\_%'", // the comparison takes it
-	                run.sync_id, run.run_id);
+	Rows rows = scratch_of_earlier_runs(run);
 	UserContext context(run.as_owner());
 	for (std::size_t row = 0; row < rows.size(); row++)
-		spi_execute("DROP TABLE IF EXISTS " + rows.get<std::string>(row, 0));
+		if (!rows.get<bool>(row, 2)) // the comparison takes those in doubt
+			spi_execute("DROP TABLE IF EXISTS " + rows.get<std::string>(row, 0));
 }
 
 bool holds_rejected(const RunDefinition &run) {
