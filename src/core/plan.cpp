@@ -288,7 +288,7 @@ std::string build_changes(const Plan &plan) {
 	                                ", d.op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, " + rec + " FROM " +
 	                                dif(plan) + " d JOIN (SELECT " + change_columns(plan, insert_only) + " FROM " +
 	                                model(plan) +
-	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op IN ('a', 'c')");
+	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op OPERATOR(pg_catalog.=) ANY (ARRAY['a', 'c']::\"char\"[])");
 }
 
 namespace {

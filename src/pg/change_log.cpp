@@ -7,7 +7,6 @@ extern "C" {
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "mb/pg_wchar.h"
 #include "executor/executor.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -49,9 +48,7 @@ Relation open_partition(TimestampTz now, int kept) {
 }
 
 Datum to_datum(std::string_view text) {
-	if (GetDatabaseEncoding() != PG_UTF8)
-		return CStringGetTextDatum(pg_any_to_server(pnstrdup(text.data(), text.size()), text.size(), PG_UTF8));
-	return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+	return Param(text).make();
 }
 
 template <class Text> void text_or_null(const std::optional<Text> &text, Datum &value, bool &null) {

@@ -455,7 +455,7 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	{
 		UserContext context(as_owner(run));
 		auto count = [](const char *ops) {
-			return "pg_catalog.count(*) FILTER (WHERE op IN (" + std::string(ops) + "))";
+			return "pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.=) ANY (ARRAY[" + std::string(ops) + "]::\"char\"[]))";
 		};
 		Rows rows = spi_execute("SELECT " + count("'a', 'c'") + ", " + count("'r', 'f'") + ", " + count("'f'") +
 		                        " FROM " + scratch_table(run.plan, "dif"));

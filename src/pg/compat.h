@@ -66,18 +66,22 @@ inline bool walk_raw(Node *node, TreeWalker walker, void *context) {
 #endif
 }
 
-// Into every index of a table, for a row that is in the table already. An update too is said to be none: without a range table the server could not
-// look up which columns it touched.
-inline List *insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate) {
+// Which indexes must be told of a row that is in the table: of an update in place (HOT) none, or, from 16 on, those that summarize. The others
+// lead to the row already, and a second entry would break them.
+enum class Indexes { none, summarizing, all };
+
+// An update too is said to be none: without a range table the server could not look up which columns it touched.
+inline List *insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate, Indexes which) {
 #if PG_VERSION_NUM >= 160000
-	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, false);
+	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, which == Indexes::summarizing);
 #else
+	(void)which;
 	return ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
 #endif
 }
 
-// A new version of a row. False: somebody else has changed it. `in_indexes`: the new version must be put into the indexes.
-inline bool update_row(Relation relation, ItemPointer row, TupleTableSlot *slot, Snapshot snapshot, bool &in_indexes) {
+// A new version of a row. False: somebody else has changed it. `which`: the indexes that must be told.
+inline bool update_row(Relation relation, ItemPointer row, TupleTableSlot *slot, Snapshot snapshot, Indexes &which) {
 	TM_FailureData failure;
 	LockTupleMode mode;
 #if PG_VERSION_NUM >= 160000
@@ -87,7 +91,13 @@ inline bool update_row(Relation relation, ItemPointer row, TupleTableSlot *slot,
 #endif
 	const TM_Result result = table_tuple_update(relation, row, slot, GetCurrentCommandId(true), snapshot,
 	                                            InvalidSnapshot, true, &failure, &mode, &indexes);
-	in_indexes = indexes != 0; // 16 and later: an index that only summarizes may be told more than it needs
+#if PG_VERSION_NUM >= 160000
+	which = indexes == TU_All           ? Indexes::all
+	        : indexes == TU_Summarizing ? Indexes::summarizing
+	                                    : Indexes::none;
+#else
+	which = indexes ? Indexes::all : Indexes::none;
+#endif
 	return result == TM_Ok;
 }
 

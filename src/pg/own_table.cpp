@@ -68,8 +68,8 @@ TupleTableSlot *BulkInsert::next() {
 	return ExecClearTuple(slots[used]);
 }
 
-void BulkInsert::into_indexes(TupleTableSlot *slot) {
-	list_free(insert_index_tuples(result, slot, estate));
+void BulkInsert::into_indexes(TupleTableSlot *slot, Indexes which) {
+	list_free(insert_index_tuples(result, slot, estate, which));
 	ResetPerTupleExprContext(estate);
 }
 
@@ -78,7 +78,7 @@ void BulkInsert::flush() {
 		return;
 	table_multi_insert(relation, slots, used, GetCurrentCommandId(true), 0, nullptr);
 	for (int i = 0; i < used; i++) {
-		into_indexes(slots[i]);
+		into_indexes(slots[i], Indexes::all);
 		ExecClearTuple(slots[i]);
 	}
 	used = 0;

@@ -42,7 +42,7 @@ struct BulkInsert {
 	void stored() { used++; }
 	bool full() const { return used == at_once; }
 	void flush();
-	void into_indexes(TupleTableSlot *slot); // of one row that is in the table already
+	void into_indexes(TupleTableSlot *slot, Indexes which); // of one row that is in the table already
 	void close();
 };
 

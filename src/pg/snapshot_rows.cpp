@@ -70,10 +70,10 @@ bool update(const Tables &tables, BulkInsert &insert, Tid tid) {
 		return false;
 	ItemPointerData at = tables.stored_slot->tts_tid;
 	fill(tables, ExecClearTuple(tables.new_slot), tables.stored_slot);
-	bool in_indexes = false;
-	bool done = update_row(tables.snapshot, &at, tables.new_slot, GetActiveSnapshot(), in_indexes);
-	if (done && in_indexes)
-		insert.into_indexes(tables.new_slot);
+	Indexes which = Indexes::none;
+	bool done = update_row(tables.snapshot, &at, tables.new_slot, GetActiveSnapshot(), which);
+	if (done && which != Indexes::none)
+		insert.into_indexes(tables.new_slot, which);
 	return done;
 }
 

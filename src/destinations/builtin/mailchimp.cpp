@@ -11,7 +11,8 @@
 // and it is never kept: the state on disk is the batch's id.
 //
 // A batch whose answer was lost, or whose process died before the id was kept, cannot be found again. It is told again where
-// its operations may be repeated; the second batch is then worked on after the first, so the newest values stay.
+// its operations may be repeated; the second batch is then worked on after the first. Direct requests of a small run may reach
+// Mailchimp before the lost one is worked on; its page says so.
 
 #include <algorithm>
 
