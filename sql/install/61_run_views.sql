@@ -120,7 +120,8 @@ COMMENT ON COLUMN courier.record_requests.request_id IS 'The same in courier.req
 CREATE VIEW courier.changelog WITH (security_barrier) AS
     SELECT c.run_id, s.name AS sync, c.key, c.primary_key::jsonb, c.change, c.outcome, c.http_status, c.error_code, c.message, c.payload, c.changed_at
       FROM courier_internal.change_log c
-      JOIN courier_internal.visible_sync s ON s.sync_id = c.sync_id;
+      JOIN courier_internal.visible_sync s ON s.sync_id = c.sync_id
+     WHERE c.run_id > 0; -- for the index
 COMMENT ON VIEW courier.changelog IS 'What happened to each record in each run. Search by key or run_id: both are indexed. Option log_records says what is kept, option retention how long';
 COMMENT ON COLUMN courier.changelog.key IS 'The primary key as text; of several columns, a JSON array. Indexed';
 COMMENT ON COLUMN courier.changelog.change IS 'added, changed or removed';

@@ -211,7 +211,7 @@ BEGIN
         IF facts ? 'snapshot' THEN
             IF facts->>'snapshot' = 'accepted' THEN
                 SELECT max(c.changed_at) INTO accepted_at FROM courier_internal.change_log c
-                 WHERE c.key = wanted AND c.sync_id = target.sync_id AND c.outcome = 'succeeded' AND c.change <> 'removed';
+                 WHERE c.key = wanted AND c.run_id > 0 AND c.sync_id = target.sync_id AND c.outcome = 'succeeded' AND c.change <> 'removed';
                 RETURN QUERY VALUES (section, 'accepted_at', COALESCE(accepted_at::text, 'not in the log any more'));
             ELSIF facts->>'snapshot' = 'left' THEN
                 RETURN QUERY VALUES (section, 'left_at', facts->>'left_at');
@@ -258,7 +258,7 @@ BEGIN
     RETURN QUERY
         SELECT 'history'::text, format('%s, run %s', l.changed_at::timestamptz(0), l.run_id),
                concat_ws(' ', l.change, l.outcome, '(' || concat_ws(' ', l.http_status, l.error_code) || ')', l.message, l.payload)
-          FROM (SELECT c.* FROM courier_internal.change_log c WHERE c.key = wanted AND c.sync_id = target.sync_id
+          FROM (SELECT c.* FROM courier_internal.change_log c WHERE c.key = wanted AND c.run_id > 0 AND c.sync_id = target.sync_id
                  ORDER BY c.changed_at DESC LIMIT 10) l
          ORDER BY l.changed_at DESC;
     RETURN QUERY

@@ -27,7 +27,8 @@ CREATE VIEW courier.sync_changelog WITH (security_barrier) AS
                pg_catalog.concat_ws(': ', CASE WHEN c.outcome IN ('skipped', 'unknown') THEN c.outcome END, c.error_code, c.message) END AS failure_reason,
            c.payload::json AS fields, s.name AS sync_name, c.changed_at, c.http_status
       FROM courier_internal.change_log c
-      JOIN courier_internal.visible_sync s ON s.sync_id = c.sync_id;
+      JOIN courier_internal.visible_sync s ON s.sync_id = c.sync_id
+     WHERE c.run_id > 0; -- for the index
 COMMENT ON VIEW courier.sync_changelog IS 'courier.changelog in the columns of warehouse sync logs; see courier.create_log_views';
 COMMENT ON COLUMN courier.sync_changelog.row_id IS 'The primary key as text; of several columns, a JSON array. Indexed';
 COMMENT ON COLUMN courier.sync_changelog.status IS 'succeeded, failed (rejected, skipped or unknown) or aborted';

@@ -62,7 +62,6 @@ ChangeRow row_of_page(const Rows &rows, std::size_t row) {
 
 Record record_of(const RunDefinition &run, const ChangeRow &row) {
 	Record record;
-	record.id = row.tid.pack();
 	record.change = static_cast<Change>(row.op);
 	record.known_bad = row.known_bad;
 	record.key = row.key;
@@ -83,6 +82,7 @@ Record record_of(const RunDefinition &run, const ChangeRow &row) {
 
 Underway underway_of(const ChangeRow &row) {
 	Underway underway;
+	underway.tid = row.tid;
 	underway.former = row.former;
 	if (row.former_value)
 		underway.former_value = uuid_text(*row.former_value).view();
@@ -103,7 +103,7 @@ std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
 			return std::nullopt;
 	Item item = std::move(items_.front());
 	items_.pop_front();
-	underway.emplace(item.record.id, item.underway);
+	item.record.id = underway.add(std::move(item.underway));
 	return std::move(item.record);
 }
 

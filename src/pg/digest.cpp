@@ -91,7 +91,6 @@ private:
 			for (std::size_t row = 0; row < rows.size(); row++) {
 				after = rows.get<Tid>(row, 0);
 				Settled &one = settled[row];
-				one.record.id = after.pack();
 				one.record.change = static_cast<Change>(rows.text(row, 1)[0]);
 				one.record.key = rows.text(row, 4);
 				one.record.key_json = rows.text(row, 5);
@@ -100,11 +99,12 @@ private:
 				one.http_status = digest_.http_status;
 				one.code = digest_.code;
 				one.message = digest_.message;
-				Underway &known = underway[one.record.id];
+				Underway known;
 				if (!rows.is_null(row, 2))
 					known.hash = uuid_bytes(rows.text(row, 2));
 				known.origin = rows.get<std::int64_t>(row, 3);
 				known.change = one.record.change;
+				one.record.id = underway.add(std::move(known));
 			}
 			settlement_.write_records(settled, underway);
 		}
@@ -149,7 +149,8 @@ SendResult send_digest(const RunDefinition &run, const OperationMap &operations,
 		}
 		transaction.commit();
 	}
-	TableJobStore jobs(run);
+	const UnderwayRecords none;
+	TableJobStore jobs(run, none);
 	Settlement settlement(run, jobs, Held::by_run);
 	const auto all = static_cast<std::size_t>(planned.added + planned.changed + planned.removed);
 	auto next = [&] { return std::exchange(record, std::nullopt); };

@@ -55,7 +55,7 @@ std::int64_t TableJobStore::open(Operation operation, std::span<const Record> ba
 	std::vector<Tid> tids;
 	std::vector<std::optional<std::string>> remote_ids;
 	for (auto &record : batch) {
-		tids.push_back(Tid::unpack(record.id));
+		tids.push_back(underway_.tid(record.id));
 		remote_ids.push_back(record.remote_id.empty() ? std::nullopt : std::optional(storable(record.remote_id)));
 	}
 	std::int64_t job;
@@ -162,7 +162,7 @@ std::vector<Record> records_of_job(const RunDefinition &run, std::int64_t job, U
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		const ChangeRow change = row_of_page(rows, row);
 		out.push_back(record_of(run, change));
-		underway.emplace(out.back().id, underway_of(change));
+		out.back().id = underway.add(underway_of(change));
 	}
 	return out;
 }

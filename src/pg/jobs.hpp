@@ -11,7 +11,7 @@ namespace courier::pg {
 // sync's owner, like the snapshot) has their records. Both are logged tables.
 class TableJobStore final : public JobStore {
 public:
-	explicit TableJobStore(const RunDefinition &run) : run_(run) {}
+	TableJobStore(const RunDefinition &run, const UnderwayRecords &underway) : run_(run), underway_(underway) {}
 
 	std::int64_t open(Operation operation, std::span<const Record> batch, const std::string &state) override;
 	void update(std::int64_t job, const std::string &state) override;
@@ -25,6 +25,7 @@ public:
 
 private:
 	const RunDefinition &run_;
+	const UnderwayRecords &underway_;
 	std::vector<std::int64_t> closed_, abandoned_;
 	bool table_is_there_ = false;
 };

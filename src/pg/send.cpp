@@ -136,7 +136,7 @@ public:
 	SendLoop(const RunDefinition &run, DeliveryOptions options, const OperationMap &operations, Client &client, Held held,
 	         std::uint64_t requests_before)
 	    : run_(run), multi_(multi_settings(run)), gate_(run.destination_id, rate_of(run, operations, client)),
-	      delivery_(std::move(options), operations, client, multi_, gate_, uniform), jobs_(run),
+	      delivery_(std::move(options), operations, client, multi_, gate_, uniform), jobs_(run, underway_),
 	      settlement_(run, jobs_, held, requests_before) {
 		delivery_.keep_jobs(jobs_);
 	}

@@ -75,7 +75,10 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 	COURIER_FAULT("before_settle");
 	if (held_ == Held::by_job)
 		std::erase_if(settled, [&](const Settled &one) {
-			return one.outcome == Outcome::aborted && underway.erase(one.record.id) > 0;
+			if (one.outcome != Outcome::aborted)
+				return false;
+			underway.erase(one.record.id);
+			return true;
 		});
 	const auto totals = totals_;
 	const auto written = written_;
@@ -117,8 +120,8 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 	std::vector<std::optional<std::string>> remote_ids;
 	std::int64_t snapshot_change = 0;
 	for (auto &one : settled) {
-		const Underway &known = underway.at(one.record.id);
-		const Tid tid = Tid::unpack(one.record.id);
+		const Underway &known = underway[one.record.id];
+		const Tid tid = known.tid;
 		const bool removal = known.change == Change::removed;
 		if (one.outcome == Outcome::succeeded && removal) {
 			(known.former ? former_removed : removed).push_back(tid);
@@ -186,11 +189,11 @@ void Settlement::write_rejected(const std::vector<Settled> &settled, const Under
 		if (one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped) {
 			if (run_.plan.has_rejected || held_ == Held::by_job) {
 				done.push_back(record.key);
-				done_formers.push_back(underway.at(record.id).former_value);
+				done_formers.push_back(underway[record.id].former_value);
 			}
 			continue;
 		}
-		const Underway &known = underway.at(record.id);
+		const Underway &known = underway[record.id];
 		keys.push_back(record.key);
 		formers.push_back(known.former_value);
 		primary_keys.push_back({record.key_json});
@@ -244,7 +247,7 @@ void Settlement::write_changes(const std::vector<Settled> &settled, const Underw
 		bool good = one.outcome == Outcome::succeeded || one.outcome == Outcome::skipped;
 		if (run_.options.log_records == LogRecords::failed && good)
 			continue;
-		ChangeLogRow row {one.record.key, one.record.key_json, to_text(underway.at(one.record.id).change),
+		ChangeLogRow row {one.record.key, one.record.key_json, to_text(underway[one.record.id].change),
 		                  to_text(one.outcome), one.http_status};
 		row.error_code = or_null(storable(one.code, 1000));
 		row.message = or_null(storable(one.message, 4000));
@@ -301,7 +304,7 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
                                 std::uint64_t requests) {
 	Counts counts;
 	for (auto &one : settled) {
-		int change = index_of(underway.at(one.record.id).change);
+		int change = index_of(underway[one.record.id].change);
 		written_[change]++;
 		counts.add(one.outcome, change, 1);
 	}
@@ -309,7 +312,7 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
 	if (held_ == Held::by_job) {
 		std::int64_t planned[3] = {0, 0, 0};
 		for (auto &one : settled)
-			planned[index_of(underway.at(one.record.id).change)]++;
+			planned[index_of(underway[one.record.id].change)]++;
 		spi_execute("UPDATE courier_internal.run SET planned_added = planned_added + $2,"
 		            " planned_changed = planned_changed + $3, planned_removed = planned_removed + $4 WHERE run_id = $1",
 		            run_.run_id, planned[0], planned[1], planned[2]);

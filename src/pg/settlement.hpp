@@ -1,27 +1,13 @@
 #pragma once
 
 #include <array>
-#include <unordered_map>
 
 #include "core/delivery.hpp"
-#include "pg/hash128.hpp"
 #include "pg/run_definition.hpp"
 #include "pg/spi.hpp"
+#include "pg/underway.hpp"
 
 namespace courier::pg {
-
-// What the worker keeps of a record while it is on its way; the record itself is with Delivery.
-struct Underway {
-	std::optional<UuidBytes> hash; // none for a removal
-	std::int64_t origin = 0;
-	bool former = false;      // one of the two that tell of a changed match value
-	std::string former_value; // of the removal: which value, as rejected records know it; else empty
-	bool in_snapshot = true;  // when its page was read, and where; {0, 0}: not known
-	Tid snapshot_tid;
-	Change change = Change::added; // as planned: counters go by it, whatever the destination made of it
-};
-
-using UnderwayRecords = std::unordered_map<std::uint64_t, Underway>;
 
 struct Totals {
 	std::int64_t succeeded = 0, rejected = 0, skipped = 0, unknown = 0, aborted = 0;

@@ -126,7 +126,7 @@ def main():
                 f" SELECT n / 10000, s.sync_id, {day}, 'upsert', 10, 1, 'PUT', 'http://x/', -1 - n FROM generate_series(0, {ROWS // 10 - 1}) n, courier_internal.sync s WHERE s.name = 'large'",
                 "INSERT INTO courier_internal.request_key (key, request_id, run_id, sync_id, sent_at)"
                 f" SELECT (n * 10 + k)::text, -1 - n, n / 10000, s.sync_id, {day} FROM generate_series(0, {ROWS // 10 - 1}) n, generate_series(1, 10) k, courier_internal.sync s WHERE s.name = 'large'",
-                "ANALYZE courier_internal.change_log, courier_internal.request, courier_internal.request_key", timeout=3600)
+                "VACUUM ANALYZE courier_internal.change_log", "ANALYZE courier_internal.request, courier_internal.request_key", timeout=3600)
         step("logs of thirty days, two changes and a request of every record", logs)
 
         def look(what, query, rows, limit=50):

@@ -37,6 +37,9 @@ INSERT INTO courier_internal.request_key (key, request_id, run_id, sync_id, sent
 SELECT ((n * 3 + k) % 20000)::text, -1 - n, n / 1000, current_setting('test.sync')::integer, timestamptz '1999-01-01 00:00 UTC' + n * interval '40 s'
   FROM generate_series(1, 59999, 2) n, generate_series(0, 2) k;
 ANALYZE courier_internal.change_log, courier_internal.request, courier_internal.request_key;
+SELECT brin_summarize_new_values(i.indexrelid) -- as VACUUM does, which no transaction may
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+ WHERE c.relname ~ '^courier_test_change_log_' AND i.indkey::text = '1 3' \g /dev/null
 
 -- Every node of a plan that reads a log, as (partition's parent, node); and what it touched.
 CREATE FUNCTION pg_temp.plan_of(query text, OUT seq_scans bigint, OUT index_scans bigint, OUT blocks bigint, OUT hits bigint) LANGUAGE plpgsql AS $$
