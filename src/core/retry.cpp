@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -206,11 +207,17 @@ std::vector<Limit> parse_limits(std::string_view text) {
 	return limits;
 }
 
+// Without a copy: every answer is asked for a dozen of names.
+bool is_named(const Header &header, std::string_view lower_name) {
+	return std::equal(header.name.begin(), header.name.end(), lower_name.begin(), lower_name.end(),
+	                  [](unsigned char a, unsigned char b) { return std::tolower(a) == b; });
+}
+
 // All values of a field, joined by commas as HTTP says.
 std::optional<std::string> field(std::span<const Header> headers, std::string_view name) {
 	std::optional<std::string> joined;
 	for (const Header &header : headers)
-		if (lower(header.name) == name)
+		if (is_named(header, name))
 			joined = joined ? *joined + ", " + header.value : header.value;
 	return joined;
 }
