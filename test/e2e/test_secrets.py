@@ -116,6 +116,53 @@ def texts(t):
     equal(t.admin("SELECT count(*) FROM courier_internal.secret WHERE value = 'a-text-" + t.name + "'"), "0")
 
 
+@test("secrets: where they may come from is asked again at every run: links out of the directory, names that are not allowed any more; a role's directory is that role's", settings=ONCE)
+def asked_again(t):
+    database, files = f"asked_{t.name}", os.path.join(t.world.cluster.directory, "secrets")
+    t.admin(f"CREATE DATABASE {database}", f"CREATE ROLE teller_{t.name}", f"CREATE ROLE other_{t.name}")
+    admin = lambda *commands, **more: t.admin(*commands, database=database, **more)  # noqa: E731
+    admin("SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer PRIMARY KEY)", "INSERT INTO item VALUES (1)", "SELECT courier.create_model('item', relation => 'item')")
+    link, own = os.path.join(files, f"link_{t.name}"), os.path.join(files, f"teller_{t.name}")
+    os.symlink("token", link)
+    os.mkdir(own)
+    os.chmod(own, 0o755)
+    with open(os.path.join(own, "token"), "w") as file:
+        file.write("of-the-teller\n")
+
+    def destination(name, reference):
+        return f"""SELECT courier.create_destination('{name}', 'http', {literal({'base_url': t.receiver.url + '/plain/' + name + t.name, 'auth': {'type': 'bearer'}})}, {literal({'token': reference})})"""
+
+    def run(name):
+        """Its status, its words, and the tokens that arrived."""
+        before = len(t.receiver.requests("/plain/" + name + t.name))
+        run_id = admin(f"SELECT courier.trigger_sync('{name}', resync => 'full')")
+        status = admin(f"SELECT courier.wait_for_run({run_id}, '30 s')")
+        return status, admin(f"SELECT concat_ws(' ', error_code, error) FROM courier.run_details WHERE run_id = {run_id}"), [r.header("Authorization") for r in t.receiver.requests("/plain/" + name + t.name)[before:]]
+
+    for name, reference in (("link", {"file": os.path.basename(link)}), ("environment", {"env": "COURIER_TEST_TOKEN"})):
+        admin(destination(name, reference), f"SELECT courier.create_sync('{name}', 'item', '{name}', mode => 'upsert')")
+    equal(run("link"), ("success", "", ["Bearer " + FILE]))
+    equal(run("environment"), ("success", "", ["Bearer " + ENVIRONMENT]))
+    for target in ("/etc/hostname", "..", "../data/PG_VERSION"):
+        os.remove(link)
+        os.symlink(target, link)
+        status, error, arrived = run("link")
+        equal((status, arrived), ("failed", []), target)
+        assert error.startswith("42501 ") and "is not a file below pg_courier.secrets_directory" in error, error
+    admin(f"ALTER DATABASE {database} SET pg_courier.secret_env = 'COURIER_TEST_TOKEN_2, OURIER_TEST_TOKEN'")
+    status, error, arrived = run("environment")
+    equal((status, arrived), ("failed", []), "a name that is not allowed any more")
+    assert error.startswith("42501 ") and '"COURIER_TEST_TOKEN" is not allowed' in error, error
+
+    admin(f"SET ROLE teller_{t.name}", destination("own", {"file": f"teller_{t.name}/token"}))
+    try:
+        admin(f"SET ROLE other_{t.name}", destination("foreign", {"file": f"teller_{t.name}/token"}))
+        raise AssertionError("the file of another role was taken")
+    except SqlError as error:
+        equal(error.sqlstate, "42501")
+    t.admin(f"DROP DATABASE {database} WITH (FORCE)", f"DROP ROLE teller_{t.name}", f"DROP ROLE other_{t.name}")
+
+
 BAD = ["'; DROP TABLE canary; --", "\"; DROP TABLE canary; --", "x') ; DROP TABLE canary; --", "$$; DROP TABLE canary; $$", "\\'; DROP TABLE canary; --", "%s %I %L $1 %1$s", "{{ secret.token }}", "a/../../b?c#d", "Ünï 🙂 \u202e", "null", "*/ x /*"]
 
 
