@@ -307,6 +307,7 @@ std::string settings_at_start() {
 void run_worker() {
 	RunWorkerArguments arguments = read_arguments();
 	enter_worker(arguments.database, InvalidOid);
+	settings::be_nice();
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	idle::begin();
 	const std::string settings = settings_at_start();

@@ -1,11 +1,15 @@
 #include "pg/settings.hpp"
 
+#include "pg/guard.hpp"
 #include "pg/postgres.hpp"
 
 extern "C" {
+#include "access/parallel.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 }
+
+#include <sys/resource.h>
 
 #include "http/address_filter.hpp"
 
@@ -19,6 +23,7 @@ int max_running_syncs = 4;
 int log_retention = 30 * 24 * 60;
 int poll_interval = 1000;
 int worker_idle_time = 5000;
+int worker_nice = 5;
 #ifdef COURIER_FAULT_POINTS
 char *fault_point = nullptr;
 #endif
@@ -72,7 +77,23 @@ bool check_secret_env(char **value, void **, GucSource) {
 	return good;
 }
 
+// Parallel workers are children of the postmaster, not of the worker whose query they work on, so they do not inherit its
+// priority. They do get its settings.
+int process_nice = 0;
+
+void assign_process_nice(int value, void *) {
+	if (value > 0 && IsParallelWorker())
+		(void)setpriority(PRIO_PROCESS, 0, value);
+}
+
 } // namespace
+
+void be_nice() {
+	if (worker_nice == 0 || setpriority(PRIO_PROCESS, 0, worker_nice) != 0)
+		return;
+	const std::string value = std::to_string(worker_nice);
+	call_postgres([&] { SetConfigOption("pg_courier.process_nice", value.c_str(), PGC_SUSET, PGC_S_SESSION); });
+}
 
 void define() {
 	DefineCustomBoolVariable("pg_courier.enabled", "Whether syncs run in this database.",
@@ -102,6 +123,14 @@ void define() {
 	DefineCustomIntVariable("pg_courier.worker_idle_time", "How long a run worker stays after its last run.",
 	                        "The next run of its database then starts at once. 0: it leaves with the end of the run.",
 	                        &worker_idle_time, 5000, 0, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("pg_courier.worker_nice",
+	                        "How far run workers and their parallel workers give way to other processes.",
+	                        "As of nice(1), from the next worker process on. 0: they compete like any session.",
+	                        &worker_nice, 5, 0, 19, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("pg_courier.process_nice", "The priority that parallel workers of this process get.",
+	                        "Set by run workers.", &process_nice, 0, 0, 19, PGC_SUSET,
+	                        GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, nullptr, assign_process_nice,
+	                        nullptr);
 #ifdef COURIER_FAULT_POINTS
 	DefineCustomStringVariable("pg_courier.fault_point", "A step of a run to die, fail or wait at (test builds only).",
 	                           "\"<name>:kill\", \"<name>:error\" or \"<name>:wait\".", &fault_point, "", PGC_SUSET, 0,

@@ -4,8 +4,9 @@ import os
 import pwd
 import subprocess
 import tempfile
+import threading
 
-from harness import equal, literal, test
+from harness import equal, literal, test, until
 
 ONCE = ("superuser",)
 
@@ -68,3 +69,42 @@ def disk_full(t):
         t.admin(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)", f"DROP TABLESPACE IF EXISTS small_{t.name}")
         subprocess.run(["umount", directory], check=True)
         os.rmdir(directory)
+
+
+@test("resources: run workers and the parallel workers of their queries give way to other processes, as pg_courier.worker_nice says; other parallel workers do not", settings=ONCE)
+def nice(t):
+    database = f"nice_{t.name}"
+    admin = lambda *commands: t.admin(*commands, database=database)  # noqa: E731
+    t.admin(f"CREATE DATABASE {database}")
+    parallel = [f"ALTER DATABASE {database} SET {setting}" for setting in ("parallel_setup_cost = 0", "parallel_tuple_cost = 0", "min_parallel_table_scan_size = 0")]
+    # Each process that reads the table meets a row at which it waits.
+    admin(*parallel, "SET courier.keep_role_members = on", "CREATE EXTENSION pg_courier", "CREATE TABLE item (id integer, x text) WITH (parallel_workers = 2)", "INSERT INTO item SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n",
+          "CREATE VIEW slow AS SELECT id, CASE WHEN id % 50 = 0 THEN pg_sleep(0.2)::text END AS s FROM item", "SELECT courier.create_model('slow', relation => 'slow', primary_key => '{id}')",
+          f"SELECT courier.create_destination('d', 'http', '{{\"base_url\": \"{t.receiver.url}/plain/{t.name}\"}}')", "SELECT courier.create_sync('slow', 'slow', 'd', mode => 'upsert')")
+
+    def priorities():
+        """Of the processes that are about `database`, by kind."""
+        found = {}
+        for line in t.admin(f"SELECT pid, backend_type FROM pg_stat_activity WHERE datname = '{database}' AND backend_type IN ('pg_courier run worker', 'parallel worker')").splitlines():
+            pid, kind = line.split("|")
+            try:
+                with open(f"/proc/{pid}/stat") as stat:
+                    found.setdefault(kind, set()).add(int(stat.read().rsplit(")", 1)[1].split()[16]))
+            except OSError:
+                pass
+        return found
+
+    def look(wanted):
+        until(f"processes with the priorities {wanted}", lambda: priorities() == wanted)
+        run_id = admin("SELECT courier.cancel_run(max(run_id)) FROM courier.runs", "SELECT max(run_id) FROM courier.runs").splitlines()[-1]
+        equal(admin(f"SELECT courier.wait_for_run({run_id}, '30 s')"), "cancelled")
+
+    own = os.getpriority(os.PRIO_PROCESS, int(open(os.path.join(t.world.cluster.directory, "data", "postmaster.pid")).readline()))
+    for setting, wanted in (("RESET pg_courier.worker_nice", 5), ("SET pg_courier.worker_nice = 12", 12), ("SET pg_courier.worker_nice = 0", own)):
+        admin(f"ALTER DATABASE {database} {setting}", "SELECT courier.trigger_sync('slow')")
+        look({"pg_courier run worker": {wanted}, "parallel worker": {wanted}})
+    session = threading.Thread(target=lambda: admin("SELECT courier.version()", "SELECT count(s) FROM slow WHERE id <= 2000"))
+    session.start()
+    until("parallel workers of a session", lambda: priorities().get("parallel worker") == {own})
+    session.join()
+    t.admin(f"DROP DATABASE {database} WITH (FORCE)")
