@@ -3,6 +3,7 @@
 #include "core/plan_doubt.hpp"
 #include "destinations/operations.hpp"
 #include "pg/fault.hpp"
+#include "pg/snapshot_table.hpp"
 #include "pg/spi.hpp"
 
 // The statements are core/plan.hpp; this file knows their order, and who may run which: what touches model, mapping,
@@ -16,17 +17,9 @@ namespace {
 constexpr int page_rows = 5000;
 constexpr std::int64_t few_rows = 20000; // of the snapshot and of the model: scratch tables of such a run are small
 
-using Settings = std::vector<std::pair<std::string, std::string>>;
-
-// Without JIT: each process of each statement compiles anew, which costs up to half a second of CPU and saves less.
-UserSettings as_owner(const RunDefinition &run, Settings settings = {}) {
-	settings.emplace_back("jit", "off");
-	return run.as_owner(std::move(settings));
-}
-
 // Sort and merge over narrow tuples: cache-sized runs beat a large work_mem, and neither a hash join nor an index scan in
 // key order keeps up (doc/architecture.md, "Finding changes"). Only around our own statement, never around the user's view.
-Settings merge_settings() {
+OwnerSettings merge_settings() {
 	return {{"enable_hashjoin", "off"},
 	        {"enable_nestloop", "off"},
 	        {"enable_indexscan", "off"},
@@ -36,7 +29,7 @@ Settings merge_settings() {
 
 // Joining back to the model, the changes are hashed and the model's rows pass by. Were the hash table too large for work_mem,
 // the wide rows of the model would be written to disk, so it gets the room that it needs, up to a limit.
-Settings join_back_settings(std::int64_t changes) {
+OwnerSettings join_back_settings(std::int64_t changes) {
 	constexpr std::int64_t bytes_each = 64, limit_kb = 256 * 1024;
 	std::int64_t wanted = std::min(changes * bytes_each / 1024, limit_kb);
 	if (wanted <= work_mem)
@@ -44,16 +37,10 @@ Settings join_back_settings(std::int64_t changes) {
 	return {{"work_mem", std::to_string(wanted) + "kB"}};
 }
 
-std::int64_t run_as_owner(const RunDefinition &run, const std::string &sql,
-                          Settings settings = {}) {
-	UserContext context(as_owner(run, std::move(settings)));
-	return static_cast<std::int64_t>(spi_execute(sql).processed());
-}
-
 // Copies what was refused before into the run's scratch, page by page: the owner may not read courier_internal.
 void copy_rejected(RunDefinition &run) {
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		spi_execute(create_rejected(run.plan));
 	}
 	std::string after, after_former;
@@ -81,7 +68,7 @@ void copy_rejected(RunDefinition &run) {
 		}
 		after = keys.back();
 		after_former = formers.back();
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		spi_execute("INSERT INTO " + scratch_table(run.plan, "rej") +
 		                " SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.uuid[],"
 		                " $4::pg_catalog.text[], $5::pg_catalog.int8[], $6::pg_catalog.timestamptz[])",
@@ -93,7 +80,7 @@ void copy_rejected(RunDefinition &run) {
 void forget_stale_rejected(const RunDefinition &run) {
 	std::vector<std::string> keys, formers;
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		Rows rows = spi_execute(stale_rejected(run.plan));
 		for (std::size_t row = 0; row < rows.size(); row++) {
 			keys.push_back(rows.get<std::string>(row, 0));
@@ -112,7 +99,7 @@ void store_invalid(const RunDefinition &run) {
 	std::vector<std::optional<Jsonb>> primary_keys;
 	std::vector<std::int64_t> copies;
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		Rows rows =
 		    spi_execute("SELECT reason, key, pk, copies FROM (SELECT i.*, pg_catalog.row_number() OVER (PARTITION BY "
 		                "reason) AS n FROM " +
@@ -144,13 +131,13 @@ RowCounts row_counts(const Rows &rows, int first = 0) {
 
 RowCounts stage_model(const RunDefinition &run) {
 	run_as_owner(run, stage(run.plan));
-	UserContext context(as_owner(run));
+	UserContext context(run.as_owner());
 	return row_counts(spi_execute(count_rows(run.plan)));
 }
 
 // Finds the buckets that differ, in the model or in what is staged of it, and counts the rows on the way.
 RowCounts narrow(RunDefinition &run, bool of_model, int buckets) {
-	UserContext context(as_owner(run));
+	UserContext context(run.as_owner());
 	Rows rows = spi_execute(sums(run.plan, of_model, buckets));
 	run.plan.narrow = narrowing(rows.get<std::optional<std::string>>(0, 0).value_or(""),
 	                            rows.get<std::optional<std::int64_t>>(0, 1).value_or(0), buckets);
@@ -187,7 +174,7 @@ void note_unusable(const RunDefinition &run, const RowCounts &counts, Comparison
 std::int64_t snapshot_count(const RunDefinition &run, const std::optional<std::int64_t> &counted = {}) {
 	if (counted)
 		return *counted;
-	UserContext context(as_owner(run));
+	UserContext context(run.as_owner());
 	return spi_execute("SELECT pg_catalog.count(*) FROM " + snapshot_table(run.sync_id)).get<std::int64_t>(0, 0);
 }
 
@@ -228,87 +215,10 @@ void store_format(const RunDefinition &run, bool first_run_done) {
 	            Jsonb {format_to_json(format_of(run.plan), first_run_done)});
 }
 
-bool same_key_names(const PlanFormat &former, const Plan &plan) {
-	return std::equal(former.key.begin(), former.key.end(), plan.key.begin(), plan.key.end(),
-	                  [](const PlanKey &a, const PlanKey &b) { return a.name == b.name; });
-}
-
-bool same_key_types(const PlanFormat &former, const Plan &plan) {
-	return std::equal(former.key.begin(), former.key.end(), plan.key.begin(), plan.key.end(),
-	                  [](const PlanKey &a, const PlanKey &b) { return a.type == b.type; });
-}
-
-// Such a table is the owner's, so he could have done anything to it: what the run relies on is looked at before each use.
-Rows plain_table(const RunDefinition &run, const std::string &table) {
-	return spi_execute("SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass"
-	                " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)"
-	                " AND c.relowner = $2"
-	                " FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
-	                table, ObjectId {run.owner});
-}
-
-// False: there is no such table.
-bool check_own_table(const RunDefinition &run, const std::string &table) {
-	Rows rows = plain_table(run, table);
-	if (rows.empty())
-		return false;
-	if (!rows.get<bool>(0, 0))
-		throw Error("55000", "the table " + table + " of sync \"" + run.sync + "\" is not as pg_courier made it",
-		            "It must be a plain table of the sync's owner without triggers, rules, row security and children.",
-		            "Remove what was added to it. Of rules and children that are gone, PostgreSQL knows after VACUUM ANALYZE " +
-		                table + ".");
-	return true;
-}
-
-} // namespace
-
-// The run is in the name. Asking of every run that there ever was whether a table is named like it cost 5 ms where
-// there were a hundred, and more with each.
-Rows scratch_of_earlier_runs(const RunDefinition &run) {
-	return spi_execute(
-	    "SELECT pg_catalog.format('%I.%I', 'courier_data', x.relname), x.run_id, x.relname ~ '^run_[0-9]+_doubt_'"
-	    " FROM (SELECT c.relname, (pg_catalog.regexp_match(c.relname::text, '^run_([0-9]{1,18})_'))[1]::int8 AS run_id"
-	    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-	    " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND c.relname LIKE 'run\\_%' OFFSET 0) x"
-	    " JOIN courier_internal.run r ON r.run_id = x.run_id WHERE r.sync_id = $1 AND r.run_id <> $2",
-	    run.sync_id, run.run_id);
-}
-
-void check_snapshot_table(const RunDefinition &run) {
-	if (!check_own_table(run, snapshot_table(run.sync_id)))
-		throw Error("42P01",
-		            "the snapshot of sync \"" + run.sync + "\" is gone: table " + snapshot_table(run.sync_id) +
-		                " does not exist",
-		            {}, "Run the sync with resync => 'baseline' or resync => 'full' to make it again.");
-}
-
-namespace {
-
-// With the snapshot goes what it has given up.
-void forget_former(const RunDefinition &run) {
-	UserContext context(run.as_owner({{"client_min_messages", "warning"}}));
-	spi_execute("DROP TABLE IF EXISTS " + former_table(run.sync_id));
-}
-
-// True: there are former match values to be removed. Those of other match fields cannot be compared with today's.
-bool prepare_former(const RunDefinition &run) {
-	if (run.plan.former && run.plan.former->match != format_of(run.plan).match)
-		forget_former(run);
-	if (!check_own_table(run, former_table(run.sync_id))) {
-		run_as_owner(run, create_former(run.plan));
-		return false;
-	}
-	UserContext context(as_owner(run));
-	if (spi_execute("SELECT FROM " + former_table(run.sync_id) + " LIMIT 1").processed() == 0)
-		return false;
-	spi_execute(former_is_accepted(run.plan));
-	return true;
-}
-
 // What earlier runs of this sync left in doubt when they were interrupted.
 void take_in_doubt(const RunDefinition &run, bool mark) {
 	Rows rows = scratch_of_earlier_runs(run);
-	UserContext context(as_owner(run));
+	UserContext context(run.as_owner());
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		if (!rows.get<bool>(row, 2))
 			continue;
@@ -323,74 +233,11 @@ void take_in_doubt(const RunDefinition &run, bool mark) {
 	}
 }
 
-// Which table it is: the owner of that one, and of no other of the same name, owns the sync.
-void note_snapshot(const RunDefinition &run) {
-	spi_execute("INSERT INTO courier_internal.sync_state AS t (sync_id, snapshot_oid)"
-	            " VALUES ($1, pg_catalog.to_regclass($2)::pg_catalog.oid)"
-	            " ON CONFLICT (sync_id) DO UPDATE SET snapshot_oid = excluded.snapshot_oid",
-	            run.sync_id, snapshot_table(run.sync_id));
-}
-
-} // namespace
-
-bool is_plain_table(const RunDefinition &run, const std::string &table) {
-	Rows rows = plain_table(run, table);
-	return !rows.empty() && rows.get<bool>(0, 0);
-}
-
-void make_snapshot(const RunDefinition &run) {
-	run_as_owner(run, create_snapshot(run.plan));
-	note_snapshot(run);
-	spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = 0 WHERE sync_id = $1", run.sync_id);
-}
-
-void ensure_snapshot(RunDefinition &run) {
-	bool exists =
-	    !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
-	bool renew = run.resync != "none";
-	if (exists) {
-		check_snapshot_table(run);
-		if (!run.former) {
-			// Never used; the model's key may be another one by now.
-			run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
-			forget_former(run);
-			make_snapshot(run);
-			return;
-		}
-		if (same_key_names(*run.former, run.plan)) {
-			if (!same_key_types(*run.former, run.plan)) {
-				for (auto &statement : convert_snapshot(run.plan, run.former->key))
-					run_as_owner(run, statement);
-				note_snapshot(run);
-			}
-			return;
-		}
-		if (!renew)
-			throw Error(
-			    "55000",
-			    "the primary key of the model of sync \"" + run.sync + "\" is another one than that of its snapshot",
-			    {},
-			    "Say what the destination holds: run the sync with resync => 'full' (send everything) or resync => "
-			    "'baseline' (it is there already).");
-		run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
-	} else if (run.former && !renew) {
-		check_snapshot_table(run); // says that it is gone
-	}
-	run.former.reset();
-	run.plan.former.reset();
-	run.plan.former_lost = false;
-	forget_former(run);
-	make_snapshot(run);
-	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
-}
-
-namespace {
-
 // Copies of a key in chg are all invalid.
 void drop_copies(const RunDefinition &run, Comparison &result) {
 	run_as_owner(run, note_duplicates(run.plan));
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		result.invalid += spi_execute("SELECT coalesce(pg_catalog.sum(copies), 0)::pg_catalog.int8 FROM " +
 		                              scratch_table(run.plan, "inv") +
 		                              " WHERE reason OPERATOR(pg_catalog.=) 'duplicate_key'")
@@ -404,7 +251,7 @@ bool is_all_new(const RunDefinition &run) {
 	const Plan &plan = run.plan;
 	if (plan.keep_match() || plan.former || !plan.only_key.empty() || run.snapshot_records > 0)
 		return false;
-	UserContext context(as_owner(run));
+	UserContext context(run.as_owner());
 	return spi_execute("SELECT FROM " + snapshot_table(run.sync_id) + " LIMIT 1").processed() == 0;
 }
 
@@ -413,7 +260,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 	plan.all_new = true;
 	RowCounts counts;
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		counts = row_counts(spi_execute(count_model(plan)));
 	}
 	COURIER_FAULT("staged");
@@ -423,7 +270,7 @@ void add_all(RunDefinition &run, Comparison &result) {
 	COURIER_FAULT("compared");
 	std::int64_t copies;
 	{
-		UserContext context(as_owner(run, merge_settings()));
+		UserContext context(run.as_owner(merge_settings()));
 		copies = spi_execute(count_copies(plan)).get<std::int64_t>(0, 0);
 	}
 	if (copies == 0)
@@ -453,7 +300,7 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	}
 	std::int64_t wanted, gone, never_there;
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		auto count = [](const char *ops) {
 			return "pg_catalog.count(*) FILTER (WHERE op OPERATOR(pg_catalog.=) ANY (ARRAY[" + std::string(ops) + "]::\"char\"[]))";
 		};
@@ -493,7 +340,7 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 	if (plan.keep_left && plan.only_key.empty()) {
 		run_as_owner(run, recall_left(plan));
 		if (run.options.remember) {
-			UserContext context(as_owner(run));
+			UserContext context(run.as_owner());
 			result.snapshot_change -=
 			    static_cast<std::int64_t>(spi_execute(forget_left(plan), Interval {*run.options.remember}).processed());
 		}
@@ -518,7 +365,7 @@ Comparison compare_model(RunDefinition &run) {
 	else
 		find_changes(run, result, given_up);
 	{
-		UserContext context(as_owner(run));
+		UserContext context(run.as_owner());
 		Rows rows = spi_execute(count_changes(plan));
 		result.added = rows.get<std::int64_t>(0, 0);
 		result.changed = rows.get<std::int64_t>(0, 1);
@@ -565,6 +412,18 @@ Comparison take_baseline(RunDefinition &run) {
 	store_invalid(run);
 	store_format(run, true);
 	return result;
+}
+
+// The run is in the name. Asking of every run that there ever was whether a table is named like it cost 5 ms where
+// there were a hundred, and more with each.
+Rows scratch_of_earlier_runs(const RunDefinition &run) {
+	return spi_execute(
+	    "SELECT pg_catalog.format('%I.%I', 'courier_data', x.relname), x.run_id, x.relname ~ '^run_[0-9]+_doubt_'"
+	    " FROM (SELECT c.relname, (pg_catalog.regexp_match(c.relname::text, '^run_([0-9]{1,18})_'))[1]::int8 AS run_id"
+	    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	    " WHERE n.nspname = 'courier_data' AND c.relkind = 'r' AND c.relname LIKE 'run\\_%' OFFSET 0) x"
+	    " JOIN courier_internal.run r ON r.run_id = x.run_id WHERE r.sync_id = $1 AND r.run_id <> $2",
+	    run.sync_id, run.run_id);
 }
 
 void drop_scratch(const RunDefinition &run, bool in_doubt) {

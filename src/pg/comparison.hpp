@@ -23,18 +23,6 @@ Comparison compare_model(RunDefinition &run);
 // The snapshot becomes the model, nothing is sent. Same conditions.
 Comparison take_baseline(RunDefinition &run);
 
-// Makes the snapshot table, or makes it anew when the model's primary key is another one.
-void ensure_snapshot(RunDefinition &run);
-
-// Just the table, empty.
-void make_snapshot(const RunDefinition &run);
-
-// A plain table of the sync's owner, without triggers, rules, row security and children. It must exist.
-bool is_plain_table(const RunDefinition &run, const std::string &table);
-
-// The same of the snapshot, as an error with words.
-void check_snapshot_table(const RunDefinition &run);
-
 // Scratch that earlier runs of this sync left behind when they were killed: (name, run_id, whether it is what they left in doubt).
 Rows scratch_of_earlier_runs(const RunDefinition &run);
 

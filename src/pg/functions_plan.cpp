@@ -5,6 +5,7 @@
 #include "pg/comparison.hpp"
 #include "pg/digest.hpp"
 #include "pg/run_worker.hpp"
+#include "pg/snapshot_table.hpp"
 #include "pg/spi.hpp"
 #include "pg/subtransaction.hpp"
 

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pg/change_pages.hpp"
-#include "pg/comparison.hpp"
+#include "pg/snapshot_table.hpp"
 #include "pg/fault.hpp"
 #include "pg/hold_cancel.hpp"
 #include "pg/spi.hpp"

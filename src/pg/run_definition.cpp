@@ -125,6 +125,11 @@ std::vector<PlanField> fields_of(const ordered_json &mapping, const std::vector<
 
 } // namespace
 
+std::int64_t run_as_owner(const RunDefinition &run, const std::string &sql, OwnerSettings settings) {
+	UserContext context(run.as_owner(std::move(settings)));
+	return static_cast<std::int64_t>(spi_execute(sql).processed());
+}
+
 std::string format_to_json(const PlanFormat &format, bool first_run_done) {
 	json out {{"hash", 1},
 	          {"first_run_done", first_run_done},

@@ -11,6 +11,7 @@
 #include "pg/jobs.hpp"
 #include "pg/rate_gate.hpp"
 #include "pg/settings.hpp"
+#include "pg/snapshot_table.hpp"
 
 extern "C" {
 #include "catalog/pg_database.h"
