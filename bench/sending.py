@@ -133,6 +133,19 @@ class Sending:
         add("WAL a record, every record changed", wal[-1], unit="B")
         add("memory of the worker's own (RssAnon)", max(sql.cluster.cpu.memory.values(), default=0), 40, unit="MB")
 
+    def two_workers(self):
+        """Option workers, in turns with one worker; of a machine with two cores the receiver has a part too."""
+        self.sync("hundreds_of_two", "sent", self.nginx.url, batch_size=100, concurrency=16, workers=2)
+        self.sync("single_of_two", "sent_singly", self.nginx.url, batch_size=1, concurrency=64, workers=2)
+        for what, one, two in (("batches of 100", "hundreds", "hundreds_of_two"), ("a record a request", "single", "single_of_two")):
+            run(self.sql, two)
+            ratios, rates = [], []
+            for _ in range(self.rounds):
+                alone, both = (run(self.sql, name, "full") for name in (one, two))
+                ratios.append((both.succeeded / both.send_wall) / (alone.succeeded / alone.send_wall))
+                rates.append(both.succeeded / both.send_wall)
+            self.report.add(f"two workers, {what}: records/s of those of one", median(ratios), measured=f"{median(rates):.0f}/s")
+
     def slow(self):
         slow = Slow(50)
         try:
@@ -221,6 +234,7 @@ class Sending:
     def run(self):
         self.report.group(f"Sending them: {self.records} records of 300 bytes, log options at their defaults")
         self.throughput()
+        self.two_workers()
         self.slow()
         self.latency()
         self.beside_a_stuck_one()
