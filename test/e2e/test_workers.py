@@ -198,6 +198,22 @@ def dropped(t):
     until("no helper is left", lambda: crowd.helpers() == 0)
 
 
+@test("workers: an error of one is the error of the run, and all of them end", settings=("superuser",))
+def error(t):
+    crowd = Crowd(t, 4000, 2, lambda request, number: Answer(200, delay=0.02))
+    number = t.trigger()
+    until("two processes", lambda: crowd.processes() == 2)
+    snapshot = "courier_data.snapshot_" + t.admin(f"SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}'")
+    t.admin(f"ALTER TABLE {snapshot} ADD CHECK (k <> 3990)")
+    equal(t.wait(number), "failed")
+    run = t.last_run()
+    assert run["error_code"] == "23514" and "violates check constraint" in run["error"], run
+    equal(crowd.helpers(), 0, "helpers, when the run has ended")
+    t.admin(f"ALTER TABLE {snapshot} DROP CONSTRAINT snapshot_{snapshot.split('_')[-1]}_k_check")
+    t.run(succeeded_added=4000 - run["succeeded_added"])
+    crowd.equals_model()
+
+
 @test("workers: a small run, and one that must keep an order, have one", settings=("superuser",))
 def alone(t):
     crowd = Crowd(t, 1900, 4)
