@@ -116,7 +116,6 @@ void help(Team &team) {
 			message += " (" + error.detail + ")";
 		team.stop(Team::Stop::failed, {code, message, error.hint, {}}, true);
 	}
-	COURIER_FAULT("helper_done");
 }
 
 void run_helper() {

@@ -363,8 +363,8 @@ void Team::look_at_processes() {
 			continue;
 		pfree(std::exchange(handles_[i], nullptr));
 		const auto stage = pg_atomic_read_u32(&one.stage);
-		if (stage == joined && pg_atomic_read_u32(&one.share) > 0)
-			stop(Stop::helper_gone, {});
+		if (stage == joined && pg_atomic_read_u32(&one.share) > 0 && set_stop(memory_, Stop::helper_gone, 0))
+			wake_others();
 		pg_atomic_write_u32(&one.additions, 0);
 		pg_memory_barrier();
 		pg_atomic_write_u32(&one.stage, left);
@@ -376,7 +376,6 @@ void Team::look_after_helpers(Delivery &delivery) {
 		if (!delivery.proven() || delivery.failure() || pg_atomic_read_u32(&memory_->stop) != 0)
 			return;
 		start_helpers(delivery.concurrency());
-		COURIER_FAULT("helpers_started");
 	}
 	if (handles_.empty())
 		return;

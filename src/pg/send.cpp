@@ -165,8 +165,6 @@ private:
 			write_(std::move(settled_), std::move(exchanges_), delivery_.requests());
 		else
 			settlement_.settle(std::move(settled_), std::move(exchanges_), underway_, delivery_.requests());
-		if (team_ && !team_->leads())
-			COURIER_FAULT("after_helper_settles");
 		settled_.clear();
 		exchanges_.clear();
 	}
@@ -262,7 +260,8 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				gate_.refresh(now);
 				if (!result.cancelled && must_stop(run_))
 					cancel();
-				note_waiting(now);
+				if (!team_ || team_->leads())
+					note_waiting(now);
 				if (auto today = utc_day(); today != day) {
 					ensure_partitions(log_retention_minutes(run_.options)); // a run may go on for days
 					day = today;

@@ -156,7 +156,8 @@ def refused(t):
     crowd = Crowd(t, 4000, 2, lambda request, number: Answer(401) if request.header("Authorization") != "Bearer T1" and number > 60 else Answer(200, delay=0.02))
     crowd.begin()
     run = t.run("failed", error_code="credentials")
-    assert run["aborted"] > 0 and run["succeeded_added"] > 0 and run["rejected_added"] == 0, run
+    # 60 requests of 20, and what the other one had under way, or sent before it heard of it.
+    assert 1000 <= run["succeeded_added"] <= 2000 and run["aborted"] >= 2000 and run["rejected_added"] == 0, run
     equal(t.rejected(), [])
     accepted = crowd.t.seen()
     until("no helper is left", lambda: crowd.helpers() == 0)

@@ -77,6 +77,8 @@ $run = begin();
 my @helpers = until_true('two helpers', sub { my @all = pids('helper'); @all == 2 && \@all })->@*;
 until_true('some settled', sub { $node->safe_psql('app', "SELECT succeeded_added + succeeded_changed > 100 FROM courier_internal.run WHERE run_id = $run") eq 't' });
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($helpers[0])");
+until_true('the end of the run', sub { status($run) ne 'sending' });
+is($node->safe_psql('app', "SELECT aborted > 500 FROM courier_internal.run WHERE run_id = $run"), 't', 'end of a helper: the others stop');
 carries_on('end of a helper', $run);
 
 # The leader is, and helpers have answers to settle: the next run is claimed when they have.
