@@ -19,7 +19,8 @@ public:
 	Breaker(double share, std::optional<std::size_t> count) : share_(share), count_(count) {}
 
 	void add(bool bad);
-	void elsewhere(std::uint64_t bad); // so many were bad in other workers of the run: the count is the run's, the share each worker's
+	// So many were bad in other workers of the run: the count is that of all, the share is looked at by each.
+	void elsewhere(std::uint64_t bad);
 	std::uint64_t bad() const { return bad_; }
 	bool tripped() const { return tripped_; }
 	std::string describe() const; // "97 of the last 100 records", "501 records, more than 500"

@@ -10,8 +10,11 @@
 //           nothing else, so the wait lasts as long as a probe does: microseconds
 //   probe   RowShareLock, conditional, given back at once
 //
-// A shared lock has other modes: member ShareLock, which goes along with itself; alone ExclusiveLock; its probe RowExclusiveLock, which conflicts
-// with both and not with other probes. All but probes may be waited for: what they wait for ends by itself.
+// A shared lock has other modes. All but the probe may be waited for: what they wait for ends by itself.
+//
+//   member        ShareLock; conflicts with the other two and not with itself
+//   alone         ExclusiveLock; conflicts with all three
+//   member_probe  RowExclusiveLock, conditional, given back at once; conflicts with the other two and not with itself
 //
 // The lock method is that of advisory locks, because only there do session locks survive a transaction that aborts. Advisory
 // locks of users have class 1 or 2 in the last field of the tag and cannot meet ours. What can is

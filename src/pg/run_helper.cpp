@@ -14,8 +14,9 @@ extern "C" {
 
 #include <curl/curl.h>
 
-// A process that helps to send one run (run_team.cpp), and ends with it. It does not look at model and mapping, which may be others by now: what
-// the leader made of them comes with the team. What goes wrong before it has taken a part is no harm to the run; afterwards it ends the run.
+// A process that helps to send one run (run_team.cpp), and ends with it. It does not look at model and mapping, which
+// may be others by now: what the leader made of them comes with the team. What goes wrong before it has taken a part is
+// no harm to the run; afterwards it ends the run.
 
 namespace courier::pg {
 
@@ -62,15 +63,16 @@ RunDefinition read_run(const std::string &text) {
 	return run;
 }
 
-// Under the lock that keeps the next run from being claimed: this one is being sent, by the leader that we were started by.
+// Under the lock that keeps the next run from being claimed: this one is being sent, by the leader that we were started
+// by.
 bool is_being_sent(const Team &team) {
-	return in_extension_transaction(true, [&] {
-		       const Rows rows = spi_execute("SELECT FROM courier_internal.run WHERE run_id = $1 AND status = 'sending'"
-		                                     " AND worker_pid = $2 AND NOT cancel_requested",
-		                                     team.run_id(), team.leader_pid());
-		       return rows.processed() > 0;
-	       })
-	    .value_or(false);
+	const auto found = in_extension_transaction(true, [&] {
+		const Rows rows = spi_execute("SELECT FROM courier_internal.run WHERE run_id = $1 AND status = 'sending'"
+		                              " AND worker_pid = $2 AND NOT cancel_requested",
+		                              team.run_id(), team.leader_pid());
+		return rows.processed() > 0;
+	});
+	return found.value_or(false);
 }
 
 struct Prepared {

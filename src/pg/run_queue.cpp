@@ -28,9 +28,10 @@ extern "C" {
 // - A worker dies. Its locks are gone at once, its run still says `querying` or `sending`. Whoever holds the lease of a
 //   sync and finds such a run knows that it is interrupted: the scheduler, or the worker that claims the sync's next run
 //   before the scheduler has looked. The next run inherits the origin, so that its idempotency keys are the same.
-// - A worker dies and its helpers (run_team.cpp) live: what the destination has told them they still settle, in the run that says `sending`.
-//   They share a lock while they do, and whoever takes the lease waits for them, or comes again, before that run is ended and another one
-//   compares. A helper that is late takes the lock first and looks at the run's row afterwards: it is ended by then.
+// - A worker dies and its helpers (run_team.cpp) live: what the destination has told them they still settle, in the run
+//   that says `sending`. They share a lock while they do, and whoever takes the lease waits for them, or comes again,
+//   before that run is ended and another one compares. A helper that is late takes the lock first and looks at the
+//   run's row afterwards: it is ended by then.
 // - A run that kills its worker every time: the successor carries the number of attempts. From the fourth on it waits, a
 //   minute doubling to an hour.
 // - A worker that was taken for dead but lives (its locks were dropped by SQL of a user): keep() tells it before it sends,

@@ -38,7 +38,8 @@ std::vector<ActiveRun> active_runs();
 // worker lives, or nothing carries on (cancelled, paused, a test).
 std::optional<int64> recover(const ActiveRun &run);
 
-// By a worker whose own run cannot go on, because a helper of it died: ends it in the same way. In a transaction, connected to SPI.
+// By a worker whose own run cannot go on, because a helper of it died: ends it in the same way. In a transaction,
+// connected to SPI.
 void interrupt(int64 run_id);
 
 // What the runs of this sync wait for, shown in courier.sync_details; nullopt: nothing. Skips rows that are locked. In a

@@ -19,36 +19,39 @@ extern "C" {
 
 // Several workers for one run
 //
-// The leader is the run worker as ever: it holds the lease, compares, begins to send, and ends the run. Once the destination has shown that it
-// takes records, it starts helpers, and all of them take parts of the changes, ranges of blocks of the scratch table, one after the other from a
-// counter. Each has a Delivery of its own with its share of the concurrency, and settles its own records (settlement.cpp). Whatever ends the
-// run for one ends it for all.
+// The leader is the run worker as ever: it holds the lease, compares, begins to send, and ends the run. Once the
+// destination has shown that it takes records, it starts helpers, and all of them take parts of the changes, ranges of
+// blocks of the scratch table, one after the other from a counter. Each has a Delivery of its own with its share of the
+// concurrency, and settles its own records (settlement.cpp). Whatever ends the run for one ends it for all.
 //
-// What they say to each other is in a segment of shared memory that lives as long as the run is being sent. It is no state: when a helper dies,
-// the run is interrupted, like when the leader dies, and the run that follows compares again. What is in the snapshot is not sent again, so a
-// death costs what was in flight or not yet settled, and nothing has to be known of the parts. A table of parts would have to be written, cleaned
-// up and understood after a crash, to know less.
+// What they say to each other is in a segment of shared memory that lives as long as the run is being sent. It is no
+// state: when a helper dies, the run is interrupted, like when the leader dies, and the run that follows compares
+// again. What is in the snapshot is not sent again, so a death costs what was in flight or not yet settled, and nothing
+// has to be known of the parts. A table of parts would have to be written, cleaned up and understood after a crash, to
+// know less.
 //
-// Additions before removals. Removals are the last rows of the scratch table, and parts are given in its order. So a worker that meets a removal
-// in its part knows that all parts with additions have been given to somebody. It says that it has none any more when its own additions have
-// their outcomes, and keeps its removals in the batcher until all say so. Whoever joins later gets later parts, which have removals alone; it
-// says that it may have additions before it takes the first.
+// Additions before removals. Removals are the last rows of the scratch table, and parts are given in its order. So a
+// worker that meets a removal in its part knows that all parts with additions have been given to somebody. It says that
+// it has none any more when its own additions have their outcomes, and keeps its removals in the batcher until all say
+// so. Whoever joins later gets later parts, which have removals alone; it says that it may have additions before it
+// takes the first.
 //
-// Concurrency. The sum of what all may have under way is the sync's. The leader begins with all of it, lowers its own share when it starts
-// helpers, and gives each helper its share once it has no more requests under way itself than are left to it. It takes back the shares of those
-// that have left.
+// Concurrency. The sum of what all may have under way is the sync's. The leader begins with all of it, lowers its own
+// share when it starts helpers, and gives each helper its share once it has no more requests under way itself than are
+// left to it. It takes back the shares of those that have left.
 //
 // Races, and what is done about them
 //
-// - The leader dies. Its lease is free at once, and the next run of the sync could compare while helpers still settle. A helper shares the lock
-//   locks::helpers from before it looks at the run's row until after its last settlement; whoever claims the next run, or ends this one
-//   as interrupted, takes that lock alone first (run_queue.cpp). Helpers learn of the death by the segment (a dying process runs on_dsm_detach),
-//   stop sending, give the answers that are on their way three seconds, settle and leave. That is more than to drop what they know: the run says
-//   `sending` still, so its numbers are right, and acknowledged records are not sent again.
-// - A helper begins after the leader's death. The lock is taken first and the run's row is looked at afterwards: if somebody has claimed
-//   meanwhile, the run has ended.
-// - A helper dies. The postmaster tells the leader, which finds that it did not say that it left. The leader stops everybody, waits for those that
-//   live, and ends the run as interrupted, with all that was not settled in doubt.
+// - The leader dies. Its lease is free at once, and the next run of the sync could compare while helpers still settle.
+//   A helper shares the lock locks::helpers from before it looks at the run's row until after its last settlement;
+//   whoever claims the next run, or ends this one as interrupted, takes that lock alone first (run_queue.cpp). Helpers
+//   learn of the death by the segment (a dying process runs on_dsm_detach), stop sending, give the answers that are on
+//   their way three seconds, settle and leave. That is more than to drop what they know: the run says `sending` still,
+//   so its numbers are right, and acknowledged records are not sent again.
+// - A helper begins after the leader's death. The lock is taken first and the run's row is looked at afterwards: if
+//   somebody has claimed meanwhile, the run has ended.
+// - A helper dies. The postmaster tells the leader, which finds that it did not say that it left. The leader stops
+//   everybody, waits for those that live, and ends the run as interrupted, with all that was not settled in doubt.
 // - The server has a new library, and the leader the old one: the segment begins with the version.
 
 namespace courier::pg {
@@ -341,7 +344,8 @@ void Team::start_helpers(std::size_t concurrency) {
 	tried_ = true;
 	total_ = concurrency;
 	const bool more = pg_atomic_read_u32(&memory_->next_part) < count_parts(*memory_);
-	const int wanted = !more ? 0 : std::min<int>(asked_, static_cast<int>(std::min<std::size_t>(concurrency, most_workers)) - 1);
+	const int wanted =
+	    !more ? 0 : std::min<int>(asked_, static_cast<int>(std::min<std::size_t>(concurrency, most_workers)) - 1);
 	for (int i = 1; i <= wanted; i++) {
 		BackgroundWorkerHandle *handle = start_run_helper({MyDatabaseId, dsm_segment_handle(segment_), i});
 		if (!handle)
@@ -393,7 +397,8 @@ void Team::look_after_helpers(Delivery &delivery) {
 	for (std::size_t i = 1; i < workers; i++) {
 		Member &one = memory_->members[i];
 		if (pg_atomic_read_u32(&one.stage) == joined && pg_atomic_read_u32(&one.share) == 0) {
-			pg_atomic_write_u32(&one.share, static_cast<std::uint32_t>(total_ / workers + (i < total_ % workers ? 1 : 0)));
+			pg_atomic_write_u32(&one.share,
+			                    static_cast<std::uint32_t>(total_ / workers + (i < total_ % workers ? 1 : 0)));
 			wake(pg_atomic_read_u32(&one.pid));
 		}
 	}

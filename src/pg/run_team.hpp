@@ -14,8 +14,9 @@ namespace courier::pg {
 
 struct TeamMemory;
 
-// The workers of one run, when there are several: the leader, which is the run worker, and its helpers. What they say to each other is in
-// shared memory of the run; see run_team.cpp. Everything here is called outside of transactions but for next_part().
+// The workers of one run, when there are several: the leader, which is the run worker, and its helpers. What they say
+// to each other is in shared memory of the run; see run_team.cpp. Everything here is called outside of transactions but
+// for next_part().
 class Team {
 public:
 	enum class Stop { none, cancelled, failed, leader_gone, helper_gone };
@@ -42,8 +43,8 @@ public:
 	std::optional<ChangePages::Blocks> next_part();
 	// The reader met a removal, or the end: this worker will not be given additions any more.
 	void no_more_additions() { read_additions_ = true; }
-	// At every turn of the loop: lets `delivery` begin with removals; the leader starts helpers. Once, when somebody has stopped: how. Then this
-	// worker has to stop too.
+	// At every turn of the loop: lets `delivery` begin with removals; the leader starts helpers. Once, when somebody
+	// has stopped: how. Then this worker has to stop too.
 	Stop turn(Delivery &delivery);
 	// The run ends, for all. The first one is the reason.
 	void stop(Stop how, const Failure &why, bool in_doubt = false);
@@ -73,8 +74,8 @@ private:
 	TeamMemory *memory_;
 	int member_;
 	bool read_additions_ = false, told_additions_ = false, told_to_stop_ = false;
-	int asked_ = 0;             // helpers; 0: not yet
-	std::size_t total_ = 0;     // concurrency of the run
+	int asked_ = 0;         // helpers; 0: not yet
+	std::size_t total_ = 0; // concurrency of the run
 	bool tried_ = false;
 	std::vector<BackgroundWorkerHandle *> handles_; // of helpers 1, 2, ...
 };

@@ -292,8 +292,9 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 
 namespace {
 
-// More workers pay off where each has some of these to do, and where no order has to be kept but that of removals after additions. A conversation
-// needs a store of jobs, and a former match value is removed by whoever knows what became of the new one.
+// More workers pay off where each has some of these to do, and where no order has to be kept but that of removals after
+// additions. A conversation needs a store of jobs, and a former match value is removed by whoever knows what became of
+// the new one.
 constexpr std::int64_t records_each = 1000;
 
 int wanted_workers(const RunDefinition &run, const OperationMap &operations, const Client &client, std::int64_t changes) {
@@ -317,7 +318,13 @@ std::unique_ptr<Team> make_team(const RunDefinition &run, const OperationMap &op
 		blocks = change_blocks(run);
 	}
 	transaction.commit();
-	return Team::lead(run, workers, changes, blocks, describe_run(run));
+	try {
+		return Team::lead(run, workers, changes, blocks, describe_run(run));
+	} catch (const PgError &error) {
+		if (error.is_cancel())
+			throw;
+		return nullptr; // no room for shared memory: one worker can do it
+	}
 }
 
 // Parts of the changes, as long as the team has some.

@@ -11,9 +11,10 @@ extern "C" {
 }
 
 // The order inside the transaction does not matter for crashes (all of it or nothing is there afterwards); it does for
-// locks: snapshot first, then our own tables, as everywhere. Several workers of a run (run_team.cpp) settle at the same time. The records of
-// each are its own, and so are their rows in the snapshot, among the rejected records and in the logs. What they share is the row of
-// the sync's state and that of the run, which count: by increments, in this order, and last, so that they are held for the commit alone.
+// locks: snapshot first, then our own tables, as everywhere. Several workers of a run (run_team.cpp) settle at the same
+// time. The records of each are its own, and so are their rows in the snapshot, among the rejected records and in the
+// logs. What they share is the row of the sync's state and that of the run, which count: by increments, in this order,
+// and last, so that they are held for the commit alone.
 
 namespace courier::pg {
 

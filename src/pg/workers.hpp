@@ -29,8 +29,8 @@ struct RunHelperArguments {
 	int member = 0; // 1 is the first
 };
 
-// From a run worker that starts them one after the other; it is told of their starts and ends. nullptr: no worker slot to spare. The handle is
-// in TopMemoryContext.
+// From a run worker that starts them one after the other; it is told of their starts and ends. nullptr: no worker slot
+// to spare. The handle is in TopMemoryContext.
 BackgroundWorkerHandle *start_run_helper(const RunHelperArguments &arguments);
 
 // An idle worker of the database is woken, or one is started. The same holds for it; idle::prepare() was called before.
