@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import threading
 import time
 
 from harness import equal, test, until
@@ -14,9 +15,10 @@ WORKERS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_courie
 class Crowd:
     """A sync of batches of 20. Until `workers` processes have asked for a token, answers take their time."""
 
-    def __init__(self, t, rows, workers, answer=lambda request, number: Answer(200), pause=0.05, **options):
+    def __init__(self, t, rows, workers, answer=lambda request, number: Answer(200), pause=0.2, **options):
         self.t, self.answer = t, answer
         self.workers, self.pause = workers, pause
+        self.lock, self.now, self.most = threading.Lock(), 0, 0
         self.numbers = itertools.count(1)
         t.path, self.tokens = f"/plain/{t.name}", f"/token/{t.name}"
         self.token_numbers = itertools.count(1)
@@ -31,9 +33,17 @@ class Crowd:
         self.t.sql(f"INSERT INTO {self.t.name} SELECT n, repeat('x', 100) FROM generate_series({first}, {last}) n")
 
     def take(self, request):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
         if self.processes() < self.workers:
             time.sleep(self.pause)
-        return self.answer(request, next(self.numbers))
+        answer = self.answer(request, next(self.numbers))
+        time.sleep(answer.delay)
+        answer.delay = 0
+        with self.lock:
+            self.now -= 1
+        return answer
 
     def begin(self):
         """What is said of processes and answers is said of the run that follows."""
@@ -104,18 +114,9 @@ def together(t):
 
 @test("workers: what they have under way together is the sync's concurrency", settings=("superuser",))
 def concurrency(t):
-    most, now = [0], [0]
-
-    def answer(request, number):
-        now[0] += 1
-        most[0] = max(most[0], now[0])
-        time.sleep(0.02)
-        now[0] -= 1
-        return Answer(200)
-
-    crowd = Crowd(t, 4000, 3, answer, pause=0, concurrency=5)
+    crowd = Crowd(t, 4000, 3, lambda request, number: Answer(200, delay=0.02), concurrency=5)
     t.run(succeeded_added=4000)
-    equal((len(crowd.shares(t.seen())), most[0]), (3, 5))
+    equal((len(crowd.shares(t.seen())), crowd.most), (3, 5))
 
 
 @test("workers: rejected records here and there are rejected, once, and the others go through", settings=("superuser",))
@@ -153,7 +154,7 @@ def rate(t):
 
 @test("workers: credentials that are refused end the run for all, whoever hears of it; the next run sends the rest")
 def refused(t):
-    crowd = Crowd(t, 4000, 2, lambda request, number: Answer(401) if request.header("Authorization") != "Bearer T1" and number > 60 else Answer(200, delay=0.02))
+    crowd = Crowd(t, 4000, 2, lambda request, number: Answer(401) if request.header("Authorization") != "Bearer T1" and number > 60 else Answer(200, delay=0.05))
     crowd.begin()
     run = t.run("failed", error_code="credentials")
     # 60 requests of 20, and what the other one had under way, or sent before it heard of it.
@@ -217,7 +218,7 @@ def error(t):
 
 @test("workers: a small run, and one that must keep an order, have one", settings=("superuser",))
 def alone(t):
-    crowd = Crowd(t, 1900, 4)
+    crowd = Crowd(t, 1900, 4, pause=0.02)
     t.run(succeeded_added=1900)
     equal(len(crowd.shares(t.seen())), 1, "a thousand records each, or none")
     # Match values that change are told as an addition and a removal, of which each must know of the other.

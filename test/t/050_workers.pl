@@ -42,7 +42,7 @@ sub begin
 		  . " INSERT INTO item SELECT n, repeat('y', 200) FROM generate_series($start + 1, $start + 500) n");
 	$start += 500;
 	$before = writes();
-	script('/store/item', { delay => 0.004 });
+	script('/store/item', { delay => 0.008 });
 	return $node->safe_psql('app', "SELECT courier.trigger_sync('items')");
 }
 
