@@ -15,14 +15,20 @@ void Breaker::add(bool bad) {
 		++bad_;
 	}
 	if (count_)
-		tripped_ = tripped_ || bad_ > *count_;
+		tripped_ = tripped_ || bad_ + elsewhere_ > *count_;
 	else if (outcomes_ >= window)
 		tripped_ = tripped_ || static_cast<double>(bad_in_window_) > share_ * static_cast<double>(window);
 }
 
+void Breaker::elsewhere(std::uint64_t bad) {
+	elsewhere_ = bad;
+	if (count_)
+		tripped_ = tripped_ || bad_ + elsewhere_ > *count_;
+}
+
 std::string Breaker::describe() const {
 	if (count_)
-		return std::to_string(bad_) + " records, more than " + std::to_string(*count_);
+		return std::to_string(bad_ + elsewhere_) + " records, more than " + std::to_string(*count_);
 	return std::to_string(bad_in_window_) + " of the last " + std::to_string(window) + " records";
 }
 

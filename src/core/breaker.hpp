@@ -19,6 +19,9 @@ public:
 	Breaker(double share, std::optional<std::size_t> count) : share_(share), count_(count) {}
 
 	void add(bool bad);
+	// So many were bad in other workers of the run: the count is that of all, the share is looked at by each.
+	void elsewhere(std::uint64_t bad);
+	std::uint64_t bad() const { return bad_; }
 	bool tripped() const { return tripped_; }
 	std::string describe() const; // "97 of the last 100 records", "501 records, more than 500"
 
@@ -31,6 +34,7 @@ private:
 	std::uint64_t outcomes_ = 0;
 	std::size_t bad_in_window_ = 0;
 	std::uint64_t bad_ = 0;
+	std::uint64_t elsewhere_ = 0;
 	bool tripped_ = false;
 };
 

@@ -70,7 +70,7 @@ Delivery::State::State(DeliveryOptions given, OperationMap operations, Client &i
 	lanes[0].operation = operations.added;
 	lanes[1].operation = operations.changed;
 	lanes[2].operation = operations.removed;
-	std::size_t narrowest = 0, largest_batch = 1;
+	std::size_t narrowest = 0;
 	for (auto change : {Change::added, Change::changed, Change::removed}) {
 		auto &its = lane(change);
 		if (!its.operation)
@@ -87,7 +87,15 @@ Delivery::State::State(DeliveryOptions given, OperationMap operations, Client &i
 		if (const auto most = its.limits.conversations; most > 0)
 			talk_limit = talk_limit == 0 ? most : std::min(talk_limit, most);
 	}
-	concurrency = options.concurrency > 0 ? options.concurrency : std::max<std::size_t>(narrowest, 1);
+	share(options.concurrency > 0 ? options.concurrency : narrowest);
+	if (options.proven) {
+		heard = true;
+		trial.add(Refusal::none);
+	}
+}
+
+void Delivery::State::share(std::size_t requests) {
+	concurrency = std::max<std::size_t>(requests, 1);
 	window = window_batches * concurrency * largest_batch;
 	// Records of a key that has to wait must leave room for those of others.
 	if (std::any_of(lanes.begin(), lanes.end(), [](auto &its) { return its.limits.grouped; }))
@@ -402,6 +410,50 @@ std::string_view Delivery::waits_for() const {
 	if (state_->now < state_->gate_until)
 		return "its turn within rate_limit";
 	return state_->waiting.empty() ? "" : "the time of the next attempt";
+}
+
+std::size_t Delivery::concurrency() const {
+	return state_->concurrency;
+}
+
+void Delivery::set_concurrency(std::size_t requests) {
+	if (requests == state_->concurrency)
+		return;
+	state_->poked = true;
+	state_->share(requests);
+}
+
+std::size_t Delivery::under_way() const {
+	return state_->flights.size();
+}
+
+bool Delivery::proven() const {
+	return state_->heard && state_->trial.over();
+}
+
+bool Delivery::has_additions() const {
+	return state_->open_upserts > 0;
+}
+
+void Delivery::allow_removals() {
+	state_->poked = state_->poked || state_->options.hold_removals;
+	state_->options.hold_removals = false;
+}
+
+void Delivery::stop(Failure reason) {
+	state_->poked = true;
+	state_->fail(std::move(reason));
+	state_->conclude();
+}
+
+std::uint64_t Delivery::rejected() const {
+	return state_->breaker.bad();
+}
+
+void Delivery::rejected_elsewhere(std::uint64_t records) {
+	state_->breaker.elsewhere(records);
+	state_->check_breaker();
+	state_->conclude();
 }
 
 void Delivery::cancel() {

@@ -56,6 +56,8 @@ struct DeliveryOptions {
 	std::chrono::milliseconds poll_first {1000}, poll_most {30000}; // how often a job is asked for, growing
 	std::chrono::milliseconds max_job_time {60 * 60 * 1000};        // how long one is waited for
 	bool resuming = false; // only jobs of former runs are asked for: nothing is begun
+	bool proven = false;   // another worker of the run was answered already, and not refused
+	bool hold_removals = false; // until allow_removals()
 };
 
 // Which request serves which change; decided once per run from sync type, mode and what the client has.
@@ -118,6 +120,17 @@ public:
 	std::vector<Exchange> take_exchanges();
 	std::uint64_t requests() const; // sent so far, retries included
 	std::string_view waits_for() const; // in words for people; "": for nothing
+
+	// One run, several workers: each has a Delivery, and a share of the run's concurrency.
+	std::size_t concurrency() const;
+	void set_concurrency(std::size_t requests); // more of them that are under way are waited for
+	std::size_t under_way() const;              // requests
+	bool proven() const;                        // the destination takes or refuses records one by one, as it should
+	bool has_additions() const;                 // that were offered and have no outcome; changes are meant too
+	void allow_removals();
+	void stop(Failure reason); // another worker's reason to end the run
+	std::uint64_t rejected() const;
+	void rejected_elsewhere(std::uint64_t records); // so many, by the others, in all
 
 	void cancel();  // nothing new is sent; what is in flight is settled, the rest is aborted. Who will not wait for it ends the transfers
 	bool finished() const;

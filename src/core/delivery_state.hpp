@@ -50,7 +50,8 @@ struct Delivery::State {
 	void bisect(Batch batch);
 	std::optional<TimePoint> next_step() const;
 	bool room() const;
-	bool removals_may_start() const { return open_upserts == 0; }
+	void share(std::size_t requests);
+	bool removals_may_start() const { return open_upserts == 0 && !options.hold_removals; }
 	bool flush(bool removals) const;
 	Lane &lane(Change change) { return lanes[change == Change::added ? 0 : change == Change::changed ? 1 : 2]; }
 
@@ -132,6 +133,7 @@ struct Delivery::State {
 	JobStore *jobs = nullptr;
 	std::function<double()> random;
 	std::size_t concurrency = 1;
+	std::size_t largest_batch = 1;
 	std::size_t window = 4; // records
 
 	TimePoint now {};

@@ -94,7 +94,15 @@ Underway underway_of(const ChangeRow &row) {
 	return underway;
 }
 
-ChangePages::ChangePages(const RunDefinition &run) : run_(run) {
+ChangePages::ChangePages(const RunDefinition &run, std::function<std::optional<Blocks>()> parts)
+    : run_(run), parts_(std::move(parts)) {
+}
+
+std::uint32_t change_blocks(const RunDefinition &run) {
+	Rows size = spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
+	                        "pg_catalog.current_setting('block_size')::pg_catalog.int8",
+	                        scratch_table(run.plan, "chg"));
+	return static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
 }
 
 std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
@@ -110,17 +118,18 @@ std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
 // False: nothing is left. True with no items: this range had none.
 bool ChangePages::read() {
 	Transaction transaction;
-	if (!counted_) {
-		Spi spi;
-		Rows size = spi_execute("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) OPERATOR(pg_catalog./) "
-		                        "pg_catalog.current_setting('block_size')::pg_catalog.int8",
-		                        scratch_table(run_.plan, "chg"));
-		blocks_ = static_cast<std::uint32_t>(size.get<std::int64_t>(0, 0));
-		counted_ = true;
+	bool done = below_ >= end_ && after_.pack() == Tid {below_, 0}.pack();
+	if (done) {
+		const auto part = more();
+		done = !part;
+		if (part) {
+			below_ = part->first;
+			end_ = part->end;
+			after_ = Tid {below_, 0};
+		}
 	}
-	const bool done = below_ >= blocks_ && after_.pack() == Tid {below_, 0}.pack();
 	if (!done) {
-		below_ = std::max(below_, std::min(after_.block + page_blocks, blocks_));
+		below_ = std::max(below_, std::min(after_.block + page_blocks, end_));
 		bool cut = false;
 		if (ChangeScan scan(run_, after_, {below_, 0}); scan.ready()) {
 			cut = read_rows(scan);
@@ -134,6 +143,16 @@ bool ChangePages::read() {
 	}
 	transaction.commit();
 	return !done;
+}
+
+std::optional<ChangePages::Blocks> ChangePages::more() {
+	if (parts_)
+		return parts_();
+	if (std::exchange(whole_, true))
+		return std::nullopt;
+	Spi spi;
+	const Blocks all {0, change_blocks(run_)};
+	return all.end > 0 ? std::optional(all) : std::nullopt;
 }
 
 void ChangePages::take(const ChangeRow &row) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 
 #include "core/record.hpp"
 #include "pg/change_scan.hpp"
@@ -11,7 +12,11 @@ namespace courier::pg {
 // The changes of a run, read from its scratch in the order they were written, a bounded page at a time.
 class ChangePages {
 public:
-	explicit ChangePages(const RunDefinition &run);
+	struct Blocks {
+		std::uint32_t first = 0, end = 0;
+	};
+	// `parts`: asked for more blocks whenever those it gave are read, until it has none. Without it, the whole table.
+	explicit ChangePages(const RunDefinition &run, std::function<std::optional<Blocks>()> parts = {});
 
 	// nullopt: that was all. Notes what the settlement needs in `underway`. May open a transaction of its own.
 	std::optional<Record> next(UnderwayRecords &underway);
@@ -23,17 +28,21 @@ private:
 	};
 
 	bool read();
+	std::optional<Blocks> more();
 	bool read_rows(ChangeScan &scan);
 	bool read_by_sql();
 	void take(const ChangeRow &row);
 
 	const RunDefinition &run_;
 	std::deque<Item> items_;
-	std::uint32_t blocks_ = 0; // of the scratch table
-	std::uint32_t below_ = 0;  // blocks before this one were read, up to after_
+	std::function<std::optional<Blocks>()> parts_;
+	bool whole_ = false;       // the whole table was asked for
+	std::uint32_t end_ = 0;    // of the blocks that are being read
+	std::uint32_t below_ = 0;  // those before this one were read, up to after_
 	Tid after_ {};
-	bool counted_ = false;
 };
+
+std::uint32_t change_blocks(const RunDefinition &run); // how many there are. In a transaction, connected to SPI
 
 ChangeRow row_of_page(const Rows &rows, std::size_t row); // of core/plan.hpp's page()
 Record record_of(const RunDefinition &run, const ChangeRow &row); // as it is sent

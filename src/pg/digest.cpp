@@ -163,8 +163,8 @@ SendResult send_digest(const RunDefinition &run, const OperationMap &operations,
 			WholeRun(run, settlement, one).settle(requests);
 	};
 	SendResult result = deliver(run, operations, client, next, write);
-	settlement.abort_rest(planned.added, planned.changed, planned.removed);
-	result.totals = settlement.totals();
+	if (result.failure || result.cancelled)
+		abort_rest(run.run_id);
 	return result;
 }
 

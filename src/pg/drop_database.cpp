@@ -68,7 +68,8 @@ void terminate_workers(Oid database) {
 		if (pid == 0 || proc->databaseId != database || pid == MyProcPid)
 			continue;
 		const char *type = GetBackgroundWorkerTypeByPid(pid);
-		if (type != nullptr && (strcmp(type, scheduler_type) == 0 || strcmp(type, run_worker_type) == 0))
+		if (type != nullptr && (strcmp(type, scheduler_type) == 0 || strcmp(type, run_worker_type) == 0 ||
+		                        strcmp(type, run_helper_type) == 0))
 			kill(pid, SIGTERM);
 	}
 }

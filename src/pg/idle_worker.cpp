@@ -76,6 +76,23 @@ std::size_t own_memory() {
 	return MemoryContextMemAllocated(TopMemoryContext, true);
 }
 
+struct Workers {
+	int idle = 0, used = 0; // run workers that are idle; background workers of anybody
+};
+
+Workers count_workers() {
+	Workers out;
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++) {
+		const PGPROC &proc = ProcGlobal->allProcs[i];
+		const int pid = proc.pid;
+		if (pid == 0)
+			continue;
+		out.idle += is_idle(proc) ? 1 : 0;
+		out.used += call_postgres([pid] { return GetBackgroundWorkerTypeByPid(pid); }) != nullptr ? 1 : 0;
+	}
+	return out;
+}
+
 // Whether somebody drops, renames or copies the database: a lock that conflicts with theirs can be had.
 bool database_is_wanted() {
 	Transaction transaction(Isolation::read_committed, false);
@@ -133,16 +150,12 @@ bool may_stay(int runs) {
 #endif
 	if (own_memory() > most_memory)
 		return false;
-	int idle = 0, used = 0;
-	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++) {
-		const PGPROC &proc = ProcGlobal->allProcs[i];
-		const int pid = proc.pid;
-		if (pid == 0)
-			continue;
-		idle += is_idle(proc) ? 1 : 0;
-		used += call_postgres([pid] { return GetBackgroundWorkerTypeByPid(pid); }) != nullptr ? 1 : 0;
-	}
+	const auto [idle, used] = count_workers();
 	return idle < settings::max_running_syncs && used + slots_left_free <= max_worker_processes;
+}
+
+bool slots_to_spare(int more) {
+	return count_workers().used + more + slots_left_free <= max_worker_processes;
 }
 
 Woken wait(TimestampTz until) {

@@ -14,6 +14,9 @@ int wake(Oid database, int count) noexcept;
 // Asks the idle workers of all databases to leave, because somebody needs a worker slot. How many were asked.
 int displace() noexcept;
 
+// Whether worker slots are left for others when so many more are taken. Raises errors.
+bool slots_to_spare(int more);
+
 // In the worker.
 void begin();            // once
 bool may_stay(int runs); // after so many runs of this process; false: it is to leave

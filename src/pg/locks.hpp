@@ -11,6 +11,7 @@ extern "C" {
 namespace courier::pg::locks {
 
 LOCKTAG lease(int32 sync_id);   // this database: held by the worker that runs the sync
+LOCKTAG helpers(int32 sync_id); // this database: shared by the helpers of the worker that runs the sync
 LOCKTAG scheduler();            // this database: held by its scheduler
 LOCKTAG housekeeping();         // this database: held while partitions are made
 LOCKTAG running_slot(int slot); // whole cluster, 1 .. pg_courier.max_running_syncs: held by every running sync
@@ -22,5 +23,15 @@ void release(const LOCKTAG &tag);
 bool is_held(const LOCKTAG &tag);
 // Whether this process still holds it: SQL of a user that calls pg_advisory_unlock_all() takes it away.
 bool held_here(const LOCKTAG &tag);
+
+// A lock that several share, with helpers() alone.
+void join(const LOCKTAG &tag); // waits for whoever wants to be alone
+void leave(const LOCKTAG &tag);
+bool joined_here(const LOCKTAG &tag);
+bool has_members(const LOCKTAG &tag);
+// Keeps others from joining, until leave_alone(); once those who had joined have left. try_alone: false: they have not.
+void be_alone(const LOCKTAG &tag);
+bool try_alone(const LOCKTAG &tag);
+void leave_alone(const LOCKTAG &tag);
 
 } // namespace courier::pg::locks

@@ -146,6 +146,7 @@ std::string format_to_json(const PlanFormat &format, bool first_run_done) {
 RunDefinition read_definition(const std::string &text) {
 	ordered_json all = ordered_json::parse(text);
 	RunDefinition out;
+	out.text = text;
 	if (auto run = all.find("run"); run != all.end()) {
 		out.run_id = run->at("run_id");
 		out.resync = run->at("resync");

@@ -36,6 +36,8 @@ struct RunDefinition {
 	Plan plan;
 	std::optional<int> digest_records; // set: one message for all changes of the run, with so many samples of each kind
 
+	std::string text; // that all of it but the plan was read from
+
 	bool first_run_done = false; // by a run that came to its end; a test of one record is none
 
 	bool is_first_run() const { return !first_run_done; }

@@ -28,6 +28,10 @@ extern "C" {
 // - A worker dies. Its locks are gone at once, its run still says `querying` or `sending`. Whoever holds the lease of a
 //   sync and finds such a run knows that it is interrupted: the scheduler, or the worker that claims the sync's next run
 //   before the scheduler has looked. The next run inherits the origin, so that its idempotency keys are the same.
+// - A worker dies and its helpers (run_team.cpp) live: what the destination has told them they still settle, in the run
+//   that says `sending`. They share a lock while they do, and whoever takes the lease waits for them, or comes again,
+//   before that run is ended and another one compares. A helper that is late takes the lock first and looks at the
+//   run's row afterwards: it is ended by then.
 // - A run that kills its worker every time: the successor carries the number of attempts. From the fourth on it waits, a
 //   minute doubling to an hour.
 // - A worker that was taken for dead but lives (its locks were dropped by SQL of a user): keep() tells it before it sends,
@@ -150,6 +154,15 @@ bool end_interrupted(int64 run_id) {
 	return true;
 }
 
+std::optional<int64> end_and_hand_on(int64 run_id) {
+	if (!end_interrupted(run_id))
+		return std::nullopt;
+	const auto next = hand_on(run_id, 0);
+	if (next)
+		hold_back(*next);
+	return next;
+}
+
 bool mark_claimed(const Candidate &candidate) {
 	return in_extension_transaction(
 	           true,
@@ -180,6 +193,20 @@ bool mark_claimed(const Candidate &candidate) {
 	    .value_or(false);
 }
 
+// Helpers of an interrupted run leave within seconds: they look for their leader at every turn.
+bool mark_claimed_alone(const Candidate &candidate) {
+	const LOCKTAG helpers = locks::helpers(candidate.sync_id);
+	locks::be_alone(helpers);
+	try {
+		const bool claimed = mark_claimed(candidate);
+		locks::leave_alone(helpers);
+		return claimed;
+	} catch (...) {
+		locks::leave_alone(helpers);
+		throw;
+	}
+}
+
 // A run each of the syncs that nobody has taken; no more than may run beside ours.
 std::vector<int64> free_ones(const std::vector<Candidate> &candidates) {
 	std::vector<int64> runs;
@@ -204,7 +231,7 @@ Attempt attempt_claim(std::optional<int64> wanted, Claim &claim, std::vector<int
 		int slot = 0;
 		try {
 			slot = take_slot();
-			if (slot != 0 && mark_claimed(candidate)) {
+			if (slot != 0 && mark_claimed_alone(candidate)) {
 				claim = {candidate.run_id, candidate.sync_id, slot};
 				if (others != nullptr)
 					*others = free_ones(candidates);
@@ -235,6 +262,10 @@ bool extension_locked(bool wait) {
 }
 
 } // namespace detail
+
+const char *library_version() {
+	return COURIER_VERSION;
+}
 
 bool is_updated() {
 	Spi spi;
@@ -333,22 +364,26 @@ std::optional<int64> recover(const ActiveRun &run) {
 	const LOCKTAG lease = locks::lease(run.sync_id);
 	if (!locks::try_acquire(lease))
 		return std::nullopt; // its worker lives
+	const LOCKTAG helpers = locks::helpers(run.sync_id);
+	if (!locks::try_alone(helpers)) {
+		locks::release(lease);
+		return std::nullopt; // they settle what they were told, and leave
+	}
 	std::optional<int64> heir;
 	try {
-		heir = in_extension_transaction(false, [&]() -> std::optional<int64> {
-			       if (!end_interrupted(run.run_id))
-				       return std::nullopt;
-			       const auto next = hand_on(run.run_id, 0);
-			       if (next)
-				       hold_back(*next);
-			       return next;
-		       }).value_or(std::nullopt);
+		heir = in_extension_transaction(false, [&] { return end_and_hand_on(run.run_id); }).value_or(std::nullopt);
 	} catch (...) {
+		locks::leave_alone(helpers);
 		locks::release(lease);
 		throw;
 	}
+	locks::leave_alone(helpers);
 	locks::release(lease);
 	return heir;
+}
+
+void interrupt(int64 run_id) {
+	(void)end_and_hand_on(run_id);
 }
 
 void note_waiting(const std::vector<int> &sync_ids, const std::optional<std::string> &reason) {
@@ -365,5 +400,7 @@ void note_waiting(const std::vector<int> &sync_ids, const std::optional<std::str
 COURIER_FUNCTION(courier_lease_held) {
 	using namespace courier::pg;
 	const int32 sync_id = PG_GETARG_INT32(0);
-	return enter_cpp([&] { return BoolGetDatum(locks::is_held(locks::lease(sync_id))); });
+	return enter_cpp([&] {
+		return BoolGetDatum(locks::is_held(locks::lease(sync_id)) || locks::has_members(locks::helpers(sync_id)));
+	});
 }

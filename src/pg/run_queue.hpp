@@ -38,6 +38,10 @@ std::vector<ActiveRun> active_runs();
 // worker lives, or nothing carries on (cancelled, paused, a test).
 std::optional<int64> recover(const ActiveRun &run);
 
+// By a worker whose own run cannot go on, because a helper of it died: ends it in the same way. In a transaction,
+// connected to SPI.
+void interrupt(int64 run_id);
+
 // What the runs of this sync wait for, shown in courier.sync_details; nullopt: nothing. Skips rows that are locked. In a
 // transaction, connected to SPI.
 void note_waiting(const std::vector<int> &sync_ids, const std::optional<std::string> &reason);
@@ -49,6 +53,7 @@ template <class F> auto in_extension_transaction(bool wait, F work) -> std::opti
 // Whether the extension's version is the library's. Between the installation of new files and ALTER EXTENSION UPDATE it is not, and nothing
 // runs: new code does not meet old tables. In a transaction.
 bool is_updated();
+const char *library_version();
 // What ALTER DATABASE ... SET and the like say. It reaches only sessions that begin, so a process that lives on has the old values (of
 // pg_courier.enabled, of all things). In a transaction.
 std::string database_settings();

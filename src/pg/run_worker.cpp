@@ -107,8 +107,11 @@ void finish(const RunDefinition *run, std::int64_t run_id, const Ending &ending)
 			spi_execute("UPDATE courier_internal.sync_state SET not_before = pg_catalog.to_timestamp($2)"
 			            " WHERE sync_id = (SELECT r.sync_id FROM courier_internal.run r WHERE r.run_id = $1)",
 			            run_id, std::chrono::duration<double>(ending.not_before->time_since_epoch()).count());
-		spi_execute("SELECT courier_internal.finish_run($1, $2, $3, $4, $5)", run_id, ending.status, ending.code,
-		            ending.error, ending.hint);
+		if (ending.status == "interrupted")
+			interrupt(run_id);
+		else
+			spi_execute("SELECT courier_internal.finish_run($1, $2, $3, $4, $5)", run_id, ending.status, ending.code,
+			            ending.error, ending.hint);
 	}
 	transaction.commit();
 	QueryCancelPending = false;
@@ -152,6 +155,8 @@ void write_numbers_of_blocked(const RunDefinition &run, const Comparison &found)
 
 // How a run ends that stopped sending before its last record.
 std::optional<Ending> stopped(const SendResult &sent) {
+	if (sent.interrupted) // what it says of itself is what is said of every run that was
+		return Ending {"interrupted", std::nullopt, std::nullopt, std::nullopt, std::nullopt, true};
 	if (sent.failure)
 		return Ending {"failed",
 		               sent.failure->code,
@@ -165,10 +170,8 @@ std::optional<Ending> stopped(const SendResult &sent) {
 
 Ending perform(RunDefinition &run, Client &client, const OperationMap &operations, const Claim &claim) {
 	Comparison found;
-	SendResult asked;
 	if (run.test.is_null()) { // a test of one record does not wait for what others have begun
-		asked = ask_open_jobs(run, operations, client);
-		if (auto ending = stopped(asked))
+		if (auto ending = stopped(ask_open_jobs(run, operations, client)))
 			return *ending;
 	}
 	if (auto ending = plan_run(run, found)) {
@@ -197,7 +200,7 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 		}
 		report_activity("sending", run.sync);
 		SendResult sent = run.digest_records ? send_digest(run, operations, client, found)
-		                                     : send_changes(run, operations, client, found, asked.requests);
+		                                     : send_changes(run, operations, client, found);
 		if (auto end = stopped(sent))
 			return *end;
 	}

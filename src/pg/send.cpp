@@ -9,7 +9,10 @@
 #include "pg/hold_cancel.hpp"
 #include "pg/housekeeping.hpp"
 #include "pg/jobs.hpp"
+#include "pg/locks.hpp"
 #include "pg/rate_gate.hpp"
+#include "pg/run_helper.hpp"
+#include "pg/run_team.hpp"
 #include "pg/settings.hpp"
 #include "pg/snapshot_table.hpp"
 
@@ -135,10 +138,10 @@ void wait_for_something(const http::Multi &multi, milliseconds longest) {
 class SendLoop {
 public:
 	SendLoop(const RunDefinition &run, DeliveryOptions options, const OperationMap &operations, Client &client, Held held,
-	         std::uint64_t requests_before)
+	         Team *team = nullptr)
 	    : run_(run), multi_(multi_settings(run)), gate_(run.destination_id, rate_of(run, operations, client)),
 	      delivery_(std::move(options), operations, client, multi_, gate_, uniform), jobs_(run, underway_),
-	      settlement_(run, jobs_, held, requests_before) {
+	      settlement_(run, jobs_, held), team_(team) {
 		delivery_.keep_jobs(jobs_);
 	}
 
@@ -147,7 +150,6 @@ public:
 
 	template <typename Feed> SendResult run(Feed feed);
 	Delivery &delivery() { return delivery_; }
-	Settlement &settlement() { return settlement_; }
 	UnderwayRecords &underway() { return underway_; }
 
 private:
@@ -155,6 +157,11 @@ private:
 		if (settled_.empty() && exchanges_.empty() && !jobs_.pending())
 			return;
 		HoldCancel hold;
+		if (team_ && !team_->leads()) {
+			COURIER_FAULT("before_helper_settles");
+			if (!locks::joined_here(locks::helpers(run_.sync_id))) // nothing would keep the next run from comparing meanwhile
+				throw Error("55000", "a helper lost its lock: an expression of an index of the snapshot released session locks");
+		}
 		if (write_)
 			write_(std::move(settled_), std::move(exchanges_), delivery_.requests());
 		else
@@ -179,6 +186,7 @@ private:
 	Delivery delivery_;
 	TableJobStore jobs_;
 	Settlement settlement_;
+	Team *team_; // the other workers of the run
 	UnderwayRecords underway_;
 	Write write_;
 	std::vector<Settled> settled_;
@@ -206,11 +214,24 @@ void SendLoop::note_waiting(steady_clock::time_point now) {
 
 template <typename Feed> SendResult SendLoop::run(Feed feed) {
 	SendResult result;
-	steady_clock::time_point patient_until;
+	std::optional<steady_clock::time_point> patient_until; // for answers that are on their way
 	auto cancel = [&] {
 		result.cancelled = true;
 		patient_until = steady_clock::now() + cancel_grace;
 		delivery_.cancel();
+		if (team_)
+			team_->stop(Team::Stop::cancelled, {});
+	};
+	auto stop_with_others = [&](Team::Stop how) {
+		if (how == Team::Stop::none)
+			return;
+		if (how == Team::Stop::cancelled) {
+			cancel();
+			return;
+		}
+		if (how == Team::Stop::leader_gone) // the next run waits for us
+			patient_until = steady_clock::now() + cancel_grace;
+		delivery_.stop(team_->end().why);
 	};
 	gate_.refresh(steady_clock::now());
 	auto last_settled = steady_clock::now();
@@ -223,11 +244,15 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 			delivery_.step(steady_clock::now(), system_clock::now());
 			multi_.on_activity(); // what was just started
 			take();
-			if (delivery_.finished())
+			if (team_ && !result.cancelled)
+				stop_with_others(team_->turn(delivery_));
+			if (delivery_.finished()) {
+				take();
 				break;
+			}
 
 			auto now = steady_clock::now();
-			if (result.cancelled && now >= patient_until && multi_.running() > 0) {
+			if (patient_until && now >= *patient_until && multi_.running() > 0) {
 				multi_.cancel_all();
 				continue;
 			}
@@ -236,7 +261,8 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				gate_.refresh(now);
 				if (!result.cancelled && must_stop(run_))
 					cancel();
-				note_waiting(now);
+				if (!team_ || team_->leads())
+					note_waiting(now);
 				if (auto today = utc_day(); today != day) {
 					ensure_partitions(log_retention_minutes(run_.options)); // a run may go on for days
 					day = today;
@@ -247,8 +273,8 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 			    std::max(milliseconds(0), std::chrono::ceil<milliseconds>(last_settled + settle_every - now));
 			if (auto next = delivery_.next_step())
 				wait = std::min(wait, std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*next - now)));
-			if (result.cancelled && now < patient_until)
-				wait = std::min(wait, std::chrono::ceil<milliseconds>(patient_until - now));
+			if (patient_until && now < *patient_until)
+				wait = std::min(wait, std::chrono::ceil<milliseconds>(*patient_until - now));
 			if (multi_.has_finished()) // answered as soon as it was started: nothing would wake us
 				wait = milliseconds(0);
 			wait_for_something(multi_, wait);
@@ -258,42 +284,138 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 			cancel();
 		}
 	}
-	take();
 	settle();
-	result.totals = settlement_.totals();
 	result.failure = delivery_.failure();
-	result.requests = delivery_.requests();
+	return result;
+}
+
+} // namespace
+
+namespace {
+
+// More workers pay off where each has some of these to do, and where no order has to be kept but that of removals after
+// additions. A conversation needs a store of jobs, and a former match value is removed by whoever knows what became of
+// the new one.
+constexpr std::int64_t records_each = 1000;
+
+int wanted_workers(const RunDefinition &run, const OperationMap &operations, const Client &client, std::int64_t changes) {
+	if (run.options.workers == 1 || !run.test.is_null() || run.plan.rename_by_removal)
+		return 1;
+	for (auto &operation : {operations.added, operations.changed, operations.removed})
+		if (operation && client.limits(*operation).conversations > 0)
+			return 1;
+	return static_cast<int>(std::min<std::int64_t>(run.options.workers, changes / records_each));
+}
+
+std::unique_ptr<Team> make_team(const RunDefinition &run, const OperationMap &operations, const Client &client,
+                                std::int64_t changes) {
+	const int workers = wanted_workers(run, operations, client, changes);
+	if (workers <= 1)
+		return nullptr;
+	std::uint32_t blocks = 0;
+	Transaction transaction;
+	{
+		Spi spi;
+		blocks = change_blocks(run);
+	}
+	transaction.commit();
+	try {
+		return Team::lead(run, workers, changes, blocks, describe_run(run));
+	} catch (const PgError &error) {
+		if (error.is_cancel())
+			throw;
+		return nullptr; // no room for shared memory: one worker can do it
+	}
+}
+
+// Parts of the changes, as long as the team has some.
+SendResult send_parts(SendLoop &loop, const RunDefinition &run, Team &team) {
+	ChangePages pages(run, [&] { return team.next_part(); });
+	Delivery &delivery = loop.delivery();
+	bool ended = false;
+	return loop.run([&] {
+		while (!ended && delivery.wants_more()) {
+			if (auto record = pages.next(loop.underway())) {
+				if (record->change == Change::removed)
+					team.no_more_additions();
+				delivery.offer(std::move(*record));
+			} else {
+				team.no_more_additions();
+				delivery.end();
+				ended = true;
+			}
+		}
+	});
+}
+
+SendResult send_with_helpers(SendLoop &loop, const RunDefinition &run, Team &team) {
+	try {
+		(void)send_parts(loop, run, team);
+		team.wait_for_all([&] { return must_stop(run); });
+	} catch (const Error &error) {
+		team.stop(Team::Stop::failed, {"failed", error.message, {}, {}});
+		team.wait_for_all([] { return false; }); // scratch is theirs until then
+		throw;
+	}
+	const Team::End end = team.end();
+	SendResult result;
+	result.cancelled = end.how == Team::Stop::cancelled;
+	result.interrupted = end.how == Team::Stop::helper_gone;
+	if (end.in_doubt) // a helper's error ends the run as one of the leader's does
+		throw Error(end.why.code, end.why.message, {}, end.why.hint);
+	if (end.how == Team::Stop::failed)
+		result.failure = end.why;
 	return result;
 }
 
 } // namespace
 
 SendResult send_changes(const RunDefinition &run, const OperationMap &operations, Client &client,
-                        const Comparison &planned, std::uint64_t requests_before) {
-	client.expect(static_cast<std::uint64_t>(planned.added + planned.changed + planned.removed));
-	SendLoop loop(run, delivery_options(run), operations, client, Held::by_run, requests_before);
-	ChangePages pages(run);
-	Delivery &delivery = loop.delivery();
-	bool ended = false;
-	SendResult result = loop.run([&] {
-		while (!ended && delivery.wants_more()) {
-			if (auto record = pages.next(loop.underway())) {
-				delivery.offer(std::move(*record));
-			} else {
-				delivery.end();
-				ended = true;
+                        const Comparison &planned) {
+	const std::int64_t changes = planned.added + planned.changed + planned.removed;
+	client.expect(static_cast<std::uint64_t>(changes));
+	const auto team = make_team(run, operations, client, changes);
+	DeliveryOptions options = delivery_options(run);
+	options.hold_removals = team != nullptr;
+	SendLoop loop(run, std::move(options), operations, client, Held::by_run, team.get());
+	SendResult result;
+	if (team) {
+		result = send_with_helpers(loop, run, *team);
+	} else {
+		ChangePages pages(run);
+		Delivery &delivery = loop.delivery();
+		bool ended = false;
+		result = loop.run([&] {
+			while (!ended && delivery.wants_more()) {
+				if (auto record = pages.next(loop.underway())) {
+					delivery.offer(std::move(*record));
+				} else {
+					delivery.end();
+					ended = true;
+				}
 			}
-		}
-	});
-	loop.settlement().abort_rest(planned.added, planned.changed, planned.removed);
-	result.totals = loop.settlement().totals();
+		});
+	}
+	if (result.failure || result.cancelled || result.interrupted)
+		abort_rest(run.run_id);
 	return result;
+}
+
+void help_to_send(const RunDefinition &run, const OperationMap &operations, Client &client, Team &team,
+                  std::size_t concurrency) {
+	client.expect(static_cast<std::uint64_t>(team.changes()));
+	DeliveryOptions options = delivery_options(run);
+	options.concurrency = concurrency;
+	options.hold_removals = true;
+	options.proven = true;
+	SendLoop loop(run, std::move(options), operations, client, Held::by_run, &team);
+	(void)send_parts(loop, run, team);
 }
 
 SendResult deliver(const RunDefinition &run, const OperationMap &operations, Client &client,
                    const std::function<std::optional<Record>()> &next,
                    const std::function<void(std::vector<Settled>, std::vector<Exchange>, std::uint64_t)> &write) {
-	SendLoop loop(run, delivery_options(run), operations, client, Held::by_run, 0);
+	SendLoop loop(run, delivery_options(run), operations, client, Held::by_run);
 	loop.write_with(write);
 	Delivery &delivery = loop.delivery();
 	bool ended = false;
@@ -328,7 +450,7 @@ SendResult ask_open_jobs(const RunDefinition &run, const OperationMap &operation
 	options.resuming = true;
 	options.max_rejected = 1.0;
 	options.max_rejected_count.reset();
-	SendLoop loop(then, std::move(options), operations, client, Held::by_job, 0);
+	SendLoop loop(then, std::move(options), operations, client, Held::by_job);
 	Delivery &delivery = loop.delivery();
 	std::size_t next = 0;
 	return loop.run([&] {

@@ -11,7 +11,10 @@ extern "C" {
 }
 
 // The order inside the transaction does not matter for crashes (all of it or nothing is there afterwards); it does for
-// locks: snapshot first, then our own tables, as everywhere.
+// locks: snapshot first, then our own tables, as everywhere. Several workers of a run (run_team.cpp) settle at the same
+// time. The records of each are its own, and so are their rows in the snapshot, among the rejected records and in the
+// logs. What they share is the row of the sync's state and that of the run, which count: by increments, in this order,
+// and last, so that they are held for the commit alone.
 
 namespace courier::pg {
 
@@ -80,8 +83,7 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 			underway.erase(one.record.id);
 			return true;
 		});
-	const auto totals = totals_;
-	const auto written = written_;
+	const auto counted = counted_requests_;
 	try {
 		write(settled, exchanges, underway, requests);
 	} catch (const PgError &error) {
@@ -89,8 +91,7 @@ void Settlement::settle(std::vector<Settled> settled, std::vector<Exchange> exch
 		if (error.sqlstate != "23505" || one_by_one_)
 			throw;
 		one_by_one_ = true;
-		totals_ = totals;
-		written_ = written;
+		counted_requests_ = counted;
 		write(settled, exchanges, underway, requests);
 	}
 	jobs_.forget_ends();
@@ -104,17 +105,18 @@ void Settlement::write(const std::vector<Settled> &settled, const std::vector<Ex
 	Transaction transaction;
 	{
 		Spi spi;
-		move_snapshot(settled, underway);
+		const std::int64_t growth = move_snapshot(settled, underway);
 		write_rejected(settled, underway);
 		write_changes(settled, underway);
 		write_requests(exchanges);
-		write_counters(settled, underway, requests_before_ + requests);
 		jobs_.write_ends();
+		count_snapshot(run_.sync_id, growth);
+		write_counters(settled, underway, requests);
 	}
 	transaction.commit();
 }
 
-void Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
+std::int64_t Settlement::move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
 	std::vector<AcceptedChange> plain;
 	std::vector<Tid> accepted, skipped, renamed, removed, former_removed, in_doubt;
 	std::vector<std::optional<std::string>> remote_ids;
@@ -145,7 +147,7 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 	snapshot_change -= static_cast<std::int64_t>(removed.size());
 	if (plain.empty() && accepted.empty() && skipped.empty() && removed.empty() &&
 	    former_removed.empty() && in_doubt.empty())
-		return;
+		return snapshot_change;
 	{
 		UserContext context(run_.as_owner(tid_settings()));
 		const Plan &plan = run_.plan;
@@ -172,7 +174,7 @@ void Settlement::move_snapshot(const std::vector<Settled> &settled, const Underw
 		if (!in_doubt.empty())
 			spi_execute(settle_in_doubt(plan, held_), in_doubt);
 	}
-	count_snapshot(run_.sync_id, snapshot_change);
+	return snapshot_change;
 }
 
 void Settlement::write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway) {
@@ -304,9 +306,7 @@ void Settlement::write_counters(const std::vector<Settled> &settled, const Under
                                 std::uint64_t requests) {
 	Counts counts;
 	for (auto &one : settled) {
-		int change = index_of(underway[one.record.id].change);
-		written_[change]++;
-		counts.add(one.outcome, change, 1);
+		counts.add(one.outcome, index_of(underway[one.record.id].change), 1);
 	}
 	write_counts(counts, requests);
 	if (held_ == Held::by_job) {
@@ -326,10 +326,8 @@ void Settlement::write_records(const std::vector<Settled> &settled, const Underw
 
 void Settlement::count_all(Outcome outcome, const std::int64_t (&records)[3], std::uint64_t requests) {
 	Counts counts;
-	for (int change = 0; change < 3; change++) {
+	for (int change = 0; change < 3; change++)
 		counts.add(outcome, change, records[change]);
-		written_[change] += records[change];
-	}
 	if (outcome == Outcome::succeeded)
 		count_snapshot(run_.sync_id, records[0] - records[2]);
 	write_counts(counts, requests);
@@ -337,29 +335,25 @@ void Settlement::count_all(Outcome outcome, const std::int64_t (&records)[3], st
 
 void Settlement::write_counts(const Counts &counts, std::uint64_t requests) {
 	auto &[succeeded, rejected, skipped, unknown, aborted] = counts;
-	totals_.succeeded += succeeded[0] + succeeded[1] + succeeded[2];
-	totals_.rejected += rejected[0] + rejected[1] + rejected[2];
-	totals_.skipped += skipped;
-	totals_.unknown += unknown;
-	totals_.aborted += aborted;
 	spi_execute("UPDATE courier_internal.run SET succeeded_added = succeeded_added + $2,"
 	            " succeeded_changed = succeeded_changed + $3, succeeded_removed = succeeded_removed + $4,"
 	            " rejected_added = rejected_added + $5, rejected_changed = rejected_changed + $6,"
 	            " rejected_removed = rejected_removed + $7, skipped = skipped + $8, unknown = unknown + $9,"
-	            " aborted = aborted + $10, requests = $11 WHERE run_id = $1",
+	            " aborted = aborted + $10, requests = requests + $11 WHERE run_id = $1",
 	            run_.run_id, succeeded[0], succeeded[1], succeeded[2], rejected[0], rejected[1], rejected[2], skipped,
-	            unknown, aborted, static_cast<std::int64_t>(requests));
+	            unknown, aborted, static_cast<std::int64_t>(requests - counted_requests_));
+	counted_requests_ = requests;
 }
 
-void Settlement::abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed) {
-	std::int64_t rest = added + changed + removed - written_[0] - written_[1] - written_[2];
-	if (rest <= 0)
-		return;
-	totals_.aborted += rest;
+void abort_rest(std::int64_t run_id) {
 	Transaction transaction;
 	{
 		Spi spi;
-		spi_execute("UPDATE courier_internal.run SET aborted = aborted + $2 WHERE run_id = $1", run_.run_id, rest);
+		spi_execute("UPDATE courier_internal.run r SET aborted = r.aborted + x.rest FROM (SELECT planned_added + planned_changed"
+		            " + planned_removed - succeeded_added - succeeded_changed - succeeded_removed - rejected_added"
+		            " - rejected_changed - rejected_removed - skipped - unknown - aborted AS rest"
+		            " FROM courier_internal.run WHERE run_id = $1) x WHERE r.run_id = $1 AND x.rest > 0",
+		            run_id);
 	}
 	transaction.commit();
 }

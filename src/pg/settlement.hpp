@@ -9,19 +9,14 @@
 
 namespace courier::pg {
 
-struct Totals {
-	std::int64_t succeeded = 0, rejected = 0, skipped = 0, unknown = 0, aborted = 0;
-};
-
 // Writes outcomes: the snapshot moves (as the owner), rejected records, logs and counters follow, in one short transaction.
 class TableJobStore;
 
 class Settlement {
 public:
 	// `held`: whose TIDs the records' ids are. By a job: of a former run; what is aborted then is nobody's outcome, because it
-	// is compared again, and what is settled counts as planned. `requests_before`: what the run sent with another Delivery.
-	Settlement(const RunDefinition &run, TableJobStore &jobs, Held held, std::uint64_t requests_before = 0)
-	    : run_(run), jobs_(jobs), held_(held), requests_before_(requests_before) {}
+	// is compared again, and what is settled counts as planned.
+	Settlement(const RunDefinition &run, TableJobStore &jobs, Held held) : run_(run), jobs_(jobs), held_(held) {}
 
 	// Takes the records out of `underway`.
 	void settle(std::vector<Settled> settled, std::vector<Exchange> exchanges, UnderwayRecords &underway,
@@ -30,16 +25,11 @@ public:
 	void write_records(const std::vector<Settled> &settled, const UnderwayRecords &underway);
 	// So many added, changed and removed records that all had this outcome; likewise.
 	void count_all(Outcome outcome, const std::int64_t (&counts)[3], std::uint64_t requests);
-	const Totals &totals() const { return totals_; }
-	// What the run does not get to any more.
-	void abort_rest(std::int64_t added, std::int64_t changed, std::int64_t removed);
-	// How often each outcome was written, by change as planned: [added, changed, removed].
-	std::int64_t written(int change) const { return written_[change]; }
 
 private:
 	void write(const std::vector<Settled> &settled, const std::vector<Exchange> &exchanges,
 	           const UnderwayRecords &underway, std::uint64_t requests);
-	void move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway);
+	std::int64_t move_snapshot(const std::vector<Settled> &settled, const UnderwayRecords &underway); // by how many records it grew
 	void write_rejected(const std::vector<Settled> &settled, const UnderwayRecords &underway);
 	void write_changes(const std::vector<Settled> &settled, const UnderwayRecords &underway);
 	void write_requests(const std::vector<Exchange> &exchanges);
@@ -54,11 +44,12 @@ private:
 	const RunDefinition &run_;
 	TableJobStore &jobs_;
 	Held held_;
-	std::uint64_t requests_before_;
 	bool one_by_one_ = false; // the snapshot is not as it was when pages were read
-	Totals totals_;
-	std::array<std::int64_t, 3> written_ {};
+	std::uint64_t counted_requests_ = 0; // the run's row has so many of this process
 };
+
+// What the run did not get to. When all that work on it have settled; in a transaction of its own.
+void abort_rest(std::int64_t run_id);
 
 // How many records the snapshot has: counted in the transaction that moves it, so that no end of a run, and no crash, loses count.
 void count_snapshot(int sync_id, std::int64_t change);

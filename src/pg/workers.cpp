@@ -26,6 +26,8 @@ constexpr long slot_try_every_us = 2000;
 
 static_assert(sizeof(RunWorkerArguments) <= BGW_EXTRALEN);
 static_assert(std::is_trivially_copyable_v<RunWorkerArguments>);
+static_assert(sizeof(RunHelperArguments) <= BGW_EXTRALEN);
+static_assert(std::is_trivially_copyable_v<RunHelperArguments>);
 
 BackgroundWorker describe(const char *type, const char *function, int restart_seconds) {
 	BackgroundWorker worker;
@@ -71,12 +73,35 @@ bool start_run_worker(Oid database, int64 run_id) noexcept {
 	return registered(worker, nullptr);
 }
 
+BackgroundWorkerHandle *start_run_helper(const RunHelperArguments &arguments) {
+	return call_postgres([&]() -> BackgroundWorkerHandle * {
+		if (!idle::slots_to_spare(arguments.member)) // those before it are not seen yet
+			return nullptr; // runs need it to begin
+		BackgroundWorker worker = describe(run_helper_type, "courier_run_helper_main", BGW_NEVER_RESTART);
+		memcpy(worker.bgw_extra, &arguments, sizeof arguments);
+		worker.bgw_main_arg = ObjectIdGetDatum(arguments.database);
+		worker.bgw_notify_pid = MyProcPid;
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+		BackgroundWorkerHandle *handle = nullptr;
+		if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+			handle = nullptr;
+		MemoryContextSwitchTo(caller);
+		return handle;
+	});
+}
+
 bool find_run_worker(Oid database, int64 run_id) noexcept {
 	return idle::wake(database, 1) > 0 || start_run_worker(database, run_id);
 }
 
 RunWorkerArguments read_arguments() {
 	RunWorkerArguments arguments;
+	memcpy(&arguments, MyBgworkerEntry->bgw_extra, sizeof arguments);
+	return arguments;
+}
+
+RunHelperArguments read_helper_arguments() {
+	RunHelperArguments arguments;
 	memcpy(&arguments, MyBgworkerEntry->bgw_extra, sizeof arguments);
 	return arguments;
 }

@@ -12,6 +12,7 @@ namespace courier::pg {
 inline constexpr const char *launcher_type = "pg_courier launcher";
 inline constexpr const char *scheduler_type = "pg_courier scheduler";
 inline constexpr const char *run_worker_type = "pg_courier run worker";
+inline constexpr const char *run_helper_type = "pg_courier run helper";
 
 struct RunWorkerArguments {
 	Oid database = InvalidOid;
@@ -22,11 +23,22 @@ struct RunWorkerArguments {
 // so it raises no error.
 bool start_run_worker(Oid database, int64 run_id) noexcept;
 
+struct RunHelperArguments {
+	Oid database = InvalidOid;
+	uint32 memory = 0; // of the team (run_team.cpp), a dsm_handle
+	int member = 0; // 1 is the first
+};
+
+// From a run worker that starts them one after the other; it is told of their starts and ends. nullptr: no worker slot
+// to spare. The handle is in TopMemoryContext.
+BackgroundWorkerHandle *start_run_helper(const RunHelperArguments &arguments);
+
 // An idle worker of the database is woken, or one is started. The same holds for it; idle::prepare() was called before.
 bool find_run_worker(Oid database, int64 run_id) noexcept;
 
 // In a run worker: what it was started for.
 RunWorkerArguments read_arguments();
+RunHelperArguments read_helper_arguments();
 
 // Called once, by _PG_init under shared_preload_libraries.
 void register_launcher();
@@ -51,4 +63,5 @@ extern "C" {
 PGDLLEXPORT void courier_launcher_main(Datum argument);
 PGDLLEXPORT void courier_scheduler_main(Datum argument);
 PGDLLEXPORT void courier_run_worker_main(Datum argument);
+PGDLLEXPORT void courier_run_helper_main(Datum argument);
 }
