@@ -1,7 +1,5 @@
 #pragma once
 
-#include <array>
-
 #include "core/delivery.hpp"
 #include "pg/run_definition.hpp"
 #include "pg/spi.hpp"
