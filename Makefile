@@ -57,7 +57,7 @@ quickstart:
 	./quickstart.sh
 test:
 	test/run
-# The unit tests with the address and undefined behaviour sanitizers; readers of others' text under libFuzzer (FUZZ_SECONDS for each).
+# Unit tests and destinations with the address and undefined behaviour sanitizers; readers of others' text under libFuzzer (FUZZ_SECONDS for each).
 sanitize:
 	test/sanitize
 fuzz:

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdio>
 
+#include "core/json_text.hpp"
 #include "core/xml_text.hpp"
 #include "http/sign.hpp"
 #include "http/url.hpp"
@@ -184,6 +185,9 @@ void Redactor::add_secret(std::string_view value) {
 		}
 	for (bool upper : {false, true})
 		add_form(json_ascii(value, upper));
+	// As we write it: bytes that are not UTF-8 (a secret out of the environment) are other characters then.
+	auto ours = json_string(value);
+	add_form(ours.substr(1, ours.size() - 2));
 	add_form(xml_escape(value));
 
 	for (auto &encoded : {percent_encode(value), percent_lenient(value, true), percent_lenient(value, false)}) {

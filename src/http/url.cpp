@@ -175,7 +175,11 @@ std::string url_join(std::string_view base, std::string_view path, std::string_v
 	auto base_query = cut(base);
 	auto path_query = cut(path);
 
-	std::string out(base);
+	// The host may have other letters than those of ASCII, which libcurl has a name for; what follows it may not.
+	const auto scheme = base.find("://");
+	const auto base_path = std::min(base.find('/', scheme == std::string_view::npos ? 0 : scheme + 3), base.size());
+	std::string out(base.substr(0, base_path));
+	out += encode_forbidden(base.substr(base_path));
 	if (!path.empty()) {
 		if (!out.empty() && out.back() == '/')
 			out.pop_back();

@@ -81,7 +81,7 @@ void ChangeScan::open(Tid after, Tid below) {
 
 // The snapshot's primary key, if it is the one that we made: on k alone, by the type's own order.
 bool ChangeScan::find_index() {
-	Oid oid = RelationGetPrimaryKeyIndex(accepted_);
+	Oid oid = primary_key_index(accepted_);
 	if (!OidIsValid(oid))
 		return false;
 	index_ = index_open(oid, AccessShareLock);

@@ -12,9 +12,12 @@ extern "C" {
 #include "access/xact.h"
 #include "common/base64.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/relcache.h"
 #include "utils/wait_event.h"
 }
 
@@ -106,6 +109,23 @@ inline IndexScanDesc begin_index_scan(Relation relation, Relation index, Snapsho
 	return index_beginscan(relation, index, snapshot, nullptr, 1, 0);
 #else
 	return index_beginscan(relation, index, snapshot, 1, 0);
+#endif
+}
+
+inline bool in_background_worker() {
+#if PG_VERSION_NUM >= 170000
+	return AmBackgroundWorkerProcess();
+#else
+	return IsBackgroundWorker;
+#endif
+}
+
+// The index of the primary key, if there is one and it is not deferrable.
+inline Oid primary_key_index(Relation relation) {
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(relation, false);
+#else
+	return RelationGetPrimaryKeyIndex(relation);
 #endif
 }
 

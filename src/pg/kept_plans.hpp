@@ -19,7 +19,7 @@ public:
 		Oid role;
 		int security;
 		GetUserIdAndSecContext(&role, &security);
-		if (!IsBackgroundWorker || IsParallelWorker() || security != 0 || sql.find("courier_data") != std::string::npos)
+		if (!in_background_worker() || IsParallelWorker() || security != 0 || sql.find("courier_data") != std::string::npos)
 			return {};
 		std::string key = sql;
 		for (const Param &param : params)

@@ -44,6 +44,11 @@
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
 
+// A server without translations has macros of these names, which the header must not meet later: the standard library includes it.
+#if __has_include(<libintl.h>)
+#include <libintl.h>
+#endif
+
 extern "C" {
 #include "postgres.h"
 

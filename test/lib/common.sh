@@ -1,7 +1,7 @@
 # Sourced by quickstart.sh and test/run: who we are, waiting, free ports, a throwaway cluster, processes that are ended by id.
 
 export LC_ALL=C.UTF-8
-pg_bin=/usr/lib/postgresql/15/bin
+pg_bin=${PG_BIN:-/usr/lib/postgresql/15/bin}
 pg_config=$pg_bin/pg_config
 
 as_root=()

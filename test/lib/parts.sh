@@ -87,6 +87,12 @@ run_unit() {
 	return $status
 }
 
+# A few seconds for each reader of others' text; hours are spent with: make fuzz FUZZ_SECONDS=3600.
+run_fuzz() {
+	test/install_packages fuzz
+	test/fuzz/run "${FUZZ_SECONDS:-10}"
+}
+
 run_checks() {
 	local status=0 check
 	createdb courier_checks

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "core/error.hpp"
+#include "core/json_text.hpp"
 #include "http/address_filter.hpp"
 #include "http/redact.hpp"
 #include "http/sign.hpp"
@@ -191,6 +192,7 @@ TEST(HttpUrl, Join) {
 	EXPECT_EQ(url_join("https://h/v1?x=1", "/a?y=2", "z=3"), "https://h/v1/a?x=1&y=2&z=3");
 	EXPECT_EQ(url_join("https://h", "/a/../b//c/%2F/./"), "https://h/a/../b//c/%2F/./");
 	EXPECT_EQ(url_join("https://h", "/a b\r\nX#y/\xc3\xa9"), "https://h/a%20b%0D%0AX%23y/%C3%A9");
+	EXPECT_EQ(url_join("https://\xc3\xa9.h/\xc3\xa9?\xc3\xa9", "/a"), "https://\xc3\xa9.h/%C3%A9/a?%C3%A9");
 	EXPECT_EQ(url_join("https://h", "//evil/x"), "https://h//evil/x"); // a path, never another host
 	EXPECT_EQ(url_join("https://h", "@evil/x"), "https://h/@evil/x");
 }
@@ -255,6 +257,14 @@ TEST(HttpRedact, EveryForm) {
 	EXPECT_EQ(redactor.redact("nothing here"), "nothing here");
 	EXPECT_EQ(redactor.redact(""), "");
 	EXPECT_EQ(redactor.redact(secret + secret), "[secret][secret]");
+}
+
+TEST(HttpRedact, NotUtf8) {
+	// Out of the environment; what we write into a body then has the replacement character.
+	const std::string_view secret = "k3y\x88with\xff\x01more";
+	Redactor redactor;
+	redactor.add_secret(secret);
+	EXPECT_EQ(redactor.redact("{\"a\":" + json_string(secret) + "}"), "{\"a\":\"[secret]\"}");
 }
 
 TEST(HttpRedact, Basic) {
