@@ -40,7 +40,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using std::chrono::system_clock;
 
-constexpr std::size_t settle_records = 2000;
+constexpr std::size_t settle_records = 1000;
 constexpr milliseconds settle_every {1000};
 constexpr milliseconds worth_a_note {5000};
 constexpr milliseconds cancel_grace {3000}; // for answers that are on their way. drop_sync waits 4.5 seconds for all of it
