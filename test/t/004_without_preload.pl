@@ -14,7 +14,7 @@ script('/store/item', { delay => 0.2 });
 my $run = $node->safe_psql('app', "SELECT courier.trigger_sync('items')");
 until_sql($node, "SELECT succeeded_added >= 5 FROM courier.run_details WHERE run_id = $run", 't', 'five settled records');
 kill_process(worker_pid($node, 'pg_courier run worker'));
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+until_true('the server to come back', sub { my ($code) = $node->psql('postgres', 'SELECT true'); defined $code && $code == 0 });
 script('/store/item', {});
 my ($code, undef, $error) = (1, '', '');
 until_true('the server', sub { ($code, undef, $error) = $node->psql('app', "CALL courier.run_sync('items')"); return $code == 0 || $error !~ /recovery|starting up|connect/ });

@@ -77,7 +77,7 @@ for my $how ('the worker', 'the server')
 	else
 	{
 		kill_process(worker_pid($node, 'pg_courier run worker'));
-		$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+		until_true('the server to come back', sub { my ($code) = $node->psql('postgres', 'SELECT true'); defined $code && $code == 0 });
 	}
 	add_items("afterwards, $how");
 	is($node->safe_psql('app', 'SELECT count(*), sum(records) FROM courier.open_jobs'), '1|3', "$how: the job and its records are kept");
