@@ -12,7 +12,7 @@ class TableJobStore;
 
 class Settlement {
 public:
-	// `held`: whose TIDs the records' ids are. By a job: of a former run; what is aborted then is nobody's outcome, because it
+	// `held`: where the changes of the records stand, in the run's scratch or in the table of jobs. By a job: of a former run; what is aborted then is nobody's outcome, because it
 	// is compared again, and what is settled counts as planned.
 	Settlement(const RunDefinition &run, TableJobStore &jobs, Held held) : run_(run), jobs_(jobs), held_(held) {}
 
