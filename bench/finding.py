@@ -138,7 +138,8 @@ class Finding:
         self.removed()
         self.keys()
         self.ugly()
-        if larger:
-            self.base("large", self.rows * larger)
+        for times in larger:
+            self.base("large", self.rows * times)
             self.baseline("large")
-            self.growth(larger, bigint)
+            self.growth(times, bigint)
+            self.sql("SELECT courier.drop_sync('large'); SELECT courier.drop_model('large'); DROP TABLE large")

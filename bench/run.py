@@ -36,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5000000, help="rows of the models")
     parser.add_argument("--records", type=int, default=300000, help="records that are sent")
-    parser.add_argument("--larger", type=int, default=0, help="also a model that is so many times larger")
+    parser.add_argument("--larger", type=int, nargs="*", default=[], help="also models that are so many times larger")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="finding sending rivals impact", help="parts")
     parser.add_argument("--file", default=os.path.join(ROOT, ".bench", "last.json"), help="written, and compared with if it is there")

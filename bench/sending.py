@@ -106,31 +106,36 @@ class Sending:
         make_table(sql, "sent_singly", single)
         self.sync("single", "sent_singly", self.nginx.url, batch_size=1, concurrency=64)
         self.sync("hundreds", "sent", self.nginx.url, batch_size=100, concurrency=16)
-        ratios, rates, cpu, hundreds, wal, floors = [], [], [], [], [], []
+        run(sql, "hundreds")
+        ratios, rates, singly, hundreds = [], [], [], []
+        cases = {"first run": [], "every record changed": []}  # of each round: CPU and WAL a record, CPU of a narrow UPDATE
         sql.cluster.cpu.memory.clear()  # comparisons, which may sort and hash, are no part of it
         for n in range(self.rounds):
-            resync = "full" if n else "none"
             floor = wrk(self.nginx.url)
-            one = run(sql, "single", resync)
+            one = run(sql, "single", "full" if n else "none")
             ratios.append(one.requests / one.send_wall / floor)
-            lsn = sql("SELECT pg_current_wal_insert_lsn()")
+            singly.append(one.send_cpu / single)
+            self.sync(f"first_{n}", "sent", self.nginx.url, batch_size=100, concurrency=16)
             before = self.narrow_update()
-            many = run(sql, "hundreds", resync)
-            floors.append((before + self.narrow_update()) / 2)
-            wal.append(float(sql("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", lsn)) / self.records)
+            for (case, measured), name, resync in zip(cases.items(), (f"first_{n}", "hundreds"), ("none", "full")):
+                lsn = sql("SELECT pg_current_wal_insert_lsn()")
+                many = run(sql, name, resync)
+                wal = float(sql("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", lsn))
+                after = self.narrow_update()
+                measured.append((many.send_cpu / self.records, wal / self.records, (before + after) / 2))
+                before = after
             rates.append((many.succeeded / many.send_wall) / (one.succeeded / one.send_wall))
-            cpu.append((many.send_cpu / self.records * 1e6, one.send_cpu / single * 1e6))
             hundreds.append(many.succeeded / many.send_wall)
+            sql(f"SELECT courier.drop_sync('first_{n}')")
         add("64 connections, a record a request: requests/s of wrk's", median(ratios), 0.25, most=False, floor=f"{floor:.0f}/s", measured=f"{one.requests / one.send_wall:.0f}/s")
         add("batches of 100: records/s of those of a record a request", median(rates), 4, most=False, measured=f"{median(hundreds):.0f}/s")
         # The must is 5 us on a machine whose narrow UPDATE took 2.3 us a row (lab); us alone would judge the machine.
-        for what, many in (("first run", [0]), ("every record changed", range(1, self.rounds))):
-            if many:
-                add(f"CPU a record, batches of 100, {what}: of a narrow UPDATE's", median([cpu[n][0] / 1e6 / floors[n] for n in many]), 5 / 2.3,
-                    floor=us(median([floors[n] for n in many]), 1), measured=us(median([cpu[n][0] / 1e6 for n in many]), 1))
-        add("CPU a record, a record a request", median([c[1] for c in cpu]), unit="us")
-        add("WAL a record, first run", wal[0], unit="B")
-        add("WAL a record, every record changed", wal[-1], unit="B")
+        for case, measured in cases.items():
+            cpu, wal, narrow = zip(*measured)
+            add(f"CPU a record, batches of 100, {case}: of a narrow UPDATE's", median([a / b for a, b in zip(cpu, narrow)]), 5 / 2.3,
+                floor=us(median(narrow), 1), measured=us(median(cpu), 1))
+            add(f"WAL a record, {case}", median(wal), unit="B")
+        add("CPU a record, a record a request", median(singly) * 1e6, unit="us")
         add("memory of the worker's own (RssAnon)", max(sql.cluster.cpu.memory.values(), default=0), 40, unit="MB")
 
     def two_workers(self):

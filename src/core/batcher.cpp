@@ -67,7 +67,16 @@ void Batcher::limit(Change change, std::size_t records, std::size_t bytes) {
 	limits_[position(change)] = {std::max<std::size_t>(records, 1), bytes, bytes};
 }
 
-void Batcher::push(Record record, Trail trail, const Placement &placement) {
+// Those that were popped make room when they are as many as the others, so that each parcel moves once more at most.
+void Batcher::Parcels::push_back(Parcel &&parcel) {
+	if (parcels_.size() == parcels_.capacity() && first_ >= size()) {
+		parcels_.erase(parcels_.begin(), parcels_.begin() + static_cast<std::ptrdiff_t>(first_));
+		first_ = 0;
+	}
+	parcels_.push_back(std::move(parcel));
+}
+
+void Batcher::push(Record &&record, const Trail &trail, const Placement &placement) {
 	std::string name = placement.group;
 	if (!placement.budget.key.empty())
 		(name += '\0') += placement.budget.key;
@@ -129,6 +138,10 @@ Batch Batcher::cut(const Chosen &chosen, const Limit &limit) {
 	Batch batch;
 	batch.change = change_of(chosen.kind);
 	batch.budget = queue.budget;
+	const auto average = std::max<std::size_t>(queue.bytes / queue.parcels.size(), 1);
+	const auto most = std::min({limit.records, queue.parcels.size(), limit.bytes / average + 1});
+	batch.records.reserve(most);
+	batch.trails.reserve(most);
 	std::size_t bytes = 0;
 	std::unordered_set<std::string> taken;
 	std::deque<Parcel> twice; // the batch has their like already
@@ -149,7 +162,7 @@ Batch Batcher::cut(const Chosen &chosen, const Limit &limit) {
 		queue.parcels.pop_front();
 	}
 	for (; !twice.empty(); twice.pop_back())
-		queue.parcels.push_front(std::move(twice.back()));
+		queue.parcels.put_back(std::move(twice.back()));
 	queue.bytes -= bytes;
 	if (queue.parcels.empty())
 		groups.erase(chosen.group);

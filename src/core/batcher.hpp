@@ -50,7 +50,7 @@ struct Batch {
 	std::vector<Batch> then;  // what a bisection still has to send, last one first, once this batch is done with
 
 	std::size_t size() const { return records.size(); }
-	void add(Record record, Trail trail) {
+	void add(Record &&record, const Trail &trail) {
 		records.push_back(std::move(record));
 		trails.push_back(trail);
 	}
@@ -77,7 +77,7 @@ class Batcher {
 public:
 	// At most so many records and so many bytes of rendered body for this kind of change.
 	void limit(Change change, std::size_t records, std::size_t bytes);
-	void push(Record record, Trail trail, const Placement &placement = {});
+	void push(Record &&record, const Trail &trail, const Placement &placement = {});
 
 	// True for a budget that has to wait: its records stay, and hold up no others.
 	using Blocked = std::function<bool(const std::string &budget)>;
@@ -102,8 +102,23 @@ private:
 		std::size_t bytes = 1 << 20; // estimated; smaller than declared once a body came out larger than its estimate
 		std::size_t declared_bytes = 1 << 20;
 	};
+	// First in, first out, in one piece of memory: a deque would take a piece for each parcel.
+	class Parcels {
+	public:
+		bool empty() const { return first_ == parcels_.size(); }
+		std::size_t size() const { return parcels_.size() - first_; }
+		Parcel &front() { return parcels_[first_]; }
+		const Parcel &front() const { return parcels_[first_]; }
+		void push_back(Parcel &&parcel);
+		void pop_front() { ++first_; }
+		void put_back(Parcel &&parcel) { parcels_[--first_] = std::move(parcel); } // one that was popped
+
+	private:
+		std::vector<Parcel> parcels_;
+		std::size_t first_ = 0;
+	};
 	struct Queue {
-		std::deque<Parcel> parcels;
+		Parcels parcels;
 		std::size_t bytes = 0; // estimated
 		Budget budget;
 	};

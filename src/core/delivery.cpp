@@ -102,7 +102,7 @@ void Delivery::State::share(std::size_t requests) {
 		window = std::max(window, grouped_window);
 }
 
-void Delivery::State::offer(Record record) {
+void Delivery::State::offer(Record &&record) {
 	poked = true;
 	const Trail trail {record.change, false, false, record.idempotency_key.size()};
 	const bool removal = is_removal(record.change);
@@ -118,7 +118,7 @@ void Delivery::State::offer(Record record) {
 		push(std::move(record), trail);
 }
 
-void Delivery::State::push(Record record, const Trail &trail) {
+void Delivery::State::push(Record &&record, const Trail &trail) {
 	const auto &its = lane(record.change);
 	const auto placement = its.limits.grouped ? client.placement(*its.operation, record) : Placement {};
 	batcher.push(std::move(record), trail, placement);
@@ -390,8 +390,14 @@ std::optional<Delivery::Clock::time_point> Delivery::next_step() const {
 	return state_->next_step();
 }
 
+std::size_t Delivery::settled() const {
+	return state_->settled.size();
+}
+
 std::vector<Settled> Delivery::take_settled() {
-	return std::exchange(state_->settled, {});
+	std::vector<Settled> next;
+	next.reserve(state_->settled.size()); // as many may come until the next time
+	return std::exchange(state_->settled, std::move(next));
 }
 
 std::vector<Exchange> Delivery::take_exchanges() {

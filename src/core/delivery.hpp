@@ -116,6 +116,7 @@ public:
 	// When step() should be called again even if no transfer finishes; nullopt: only transfers can move it.
 	std::optional<Clock::time_point> next_step() const;
 
+	std::size_t settled() const; // so many has take_settled()
 	std::vector<Settled> take_settled();
 	std::vector<Exchange> take_exchanges();
 	std::uint64_t requests() const; // sent so far, retries included

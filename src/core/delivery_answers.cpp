@@ -97,12 +97,21 @@ void Delivery::State::on_authorization(Flight flight, const Answer &answer) {
 // One verdict for each record, in the order of the batch, however many the client gave.
 std::vector<RecordVerdict> Delivery::State::verdicts_of(const Flight &flight, const Answer &answer) const {
 	auto given = client.classify(flight.operation, flight.rendered, flight.batch.records, answer);
+	const auto &sent = flight.rendered.records;
+	const auto in_order = [&] {
+		for (std::size_t i = 0; i < sent.size(); ++i)
+			if (sent[i] != i)
+				return false;
+		return true;
+	};
+	if (given.size() == flight.batch.size() && sent.size() == given.size() && in_order())
+		return given;
 	RecordVerdict none;
 	none.bad_answer = true;
 	none.message = "the answer does not say what became of this record";
 	std::vector<RecordVerdict> verdicts(flight.batch.size(), none);
-	for (std::size_t i = 0; i < flight.rendered.records.size() && i < given.size(); ++i)
-		verdicts[flight.rendered.records[i]] = std::move(given[i]);
+	for (std::size_t i = 0; i < sent.size() && i < given.size(); ++i)
+		verdicts[sent[i]] = std::move(given[i]);
 	return verdicts;
 }
 

@@ -37,11 +37,11 @@ struct Delivery::State {
 	      std::function<double()> random);
 
 	// delivery.cpp: sending
-	void offer(Record record);
+	void offer(Record &&record);
 	void step(TimePoint at, WallTime wall_at);
 	void dispatch();
 	bool sendable() const;
-	void push(Record record, const Trail &trail);
+	void push(Record &&record, const Trail &trail);
 	std::optional<Batch> next_batch();
 	void send(Batch batch);
 	void send_authorization(Request request);
@@ -105,9 +105,10 @@ struct Delivery::State {
 	void check_blocked();
 
 	// delivery_stops.cpp: outcomes, and the end of a run
-	void settle(Record record, const Trail &trail, Outcome outcome, int status, const RecordVerdict &verdict,
+	void settle(Record &&record, const Trail &trail, Outcome outcome, int status, const RecordVerdict &verdict,
 	            bool hold = false);
-	void publish(Settled settled);
+	void publish(Settled &&settled);
+	void count(const Settled &settled);
 	void release_held();
 	void abort(Batch batch);
 	void abort_held();

@@ -19,13 +19,13 @@ constexpr std::size_t words_cap = 300; // quoted in a failure
 
 } // namespace
 
-void Delivery::State::settle(Record record, const Trail &trail, Outcome outcome, int status,
+void Delivery::State::settle(Record &&record, const Trail &trail, Outcome outcome, int status,
                              const RecordVerdict &verdict, bool hold) {
 	--(trail.offered == Change::removed ? open_removals : open_upserts);
 	open_bytes -= text_size(record);
 	record.change = trail.offered;
 	record.idempotency_key.resize(trail.key_length);
-	Settled its;
+	Settled &its = (hold ? held : settled).emplace_back();
 	its.record = std::move(record);
 	// Not unsent: were it aborted, the next run would send it as something new, with another idempotency key.
 	const bool sent_in_vain = outcome == Outcome::aborted && cancelled && !failure && trail.lost;
@@ -42,13 +42,16 @@ void Delivery::State::settle(Record record, const Trail &trail, Outcome outcome,
 		its.message = tidy(client, verdict.message, message_cap);
 		its.remote_id = clean_utf8(verdict.remote_id);
 	}
-	if (hold)
-		held.push_back(std::move(its));
-	else
-		publish(std::move(its));
+	if (!hold)
+		count(its);
 }
 
-void Delivery::State::publish(Settled its) {
+void Delivery::State::publish(Settled &&its) {
+	settled.push_back(std::move(its));
+	count(settled.back());
+}
+
+void Delivery::State::count(const Settled &its) {
 	const bool bad = its.outcome == Outcome::rejected || its.outcome == Outcome::unknown;
 	const bool was_sent = bad || its.http_status != 0;
 	if (its.outcome != Outcome::aborted && was_sent)
@@ -56,7 +59,6 @@ void Delivery::State::publish(Settled its) {
 	some_unknown = some_unknown || its.outcome == Outcome::unknown;
 	if (bad)
 		bad_words = its.code + (its.message.empty() ? "" : ": " + its.message);
-	settled.push_back(std::move(its));
 }
 
 void Delivery::State::release_held() {

@@ -31,18 +31,19 @@ void RequestTemplate::check_required(const RenderInput &input) const {
 // The body of one record, or of a batch that it names as {{ records }}.
 void RequestTemplate::append_body(std::string &out, const RenderInput &input) const {
 	std::string json;
-	auto whole = [&] {
+	auto append_whole = [&](std::string &to) {
 		if (uses_records_ && body_ == Body::record) {
 			static const Placeholder records = [] {
 				Placeholder its;
 				its.source = Source::records;
 				return its;
 			}();
-			append_value(json, records, input);
+			append_value(to, records, input);
 		} else {
-			append_body_of_record(json, input);
+			append_body_of_record(to, input);
 		}
 	};
+	auto whole = [&] { append_whole(json); };
 	switch (encoding_) {
 	case Encoding::none:
 		return;
@@ -50,9 +51,7 @@ void RequestTemplate::append_body(std::string &out, const RenderInput &input) co
 	case Encoding::lines:
 		return text_.append(out, input);
 	case Encoding::json:
-		whole();
-		out += json;
-		return;
+		return append_whole(out);
 	case Encoding::ndjson:
 	case Encoding::ndjson_pairs:
 		if (body_ == Body::template_json && json_.is_array()) { // several lines: an action, then its document
@@ -165,11 +164,9 @@ void RequestTemplate::render_batch(Rendered &out, RenderInput input, const Optio
 			    check_required(input);
 			    if (each_)
 				    each_->append(element, input);
-			    else
-				    element = input.record->fields;
 			    if (each_ && each_is_value_ && json_kind(element) == JsonKind::null)
 				    throw Unrenderable {"bad_value", "the record's element of the batch is null"};
-			    check_size(element.size(), options.record_bytes);
+			    check_size(each_ ? element.size() : input.record->fields.size(), options.record_bytes);
 			    if (each_key_ && (name = each_key_->render(input)).empty())
 				    throw Unrenderable {"bad_value", "the record's name in the batch (each_key) is empty"};
 			    for (auto &part : query_)

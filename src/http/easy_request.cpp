@@ -41,6 +41,8 @@ namespace {
 constexpr long idle_seconds_not_idempotent = 4;
 // TLS writes larger than a record (16 kB) can leave in part although libcurl counts nothing yet.
 constexpr std::size_t one_tls_record = 8192;
+// Before bodies of more than 1 MB libcurl asks with "Expect: 100-continue".
+constexpr std::size_t asks_first = 512 << 10;
 
 template <typename Value> void set(CURL *easy, CURLoption option, Value value) {
 	auto code = curl_easy_setopt(easy, option, value);
@@ -216,7 +218,8 @@ void EasyRequest::set_headers() {
 			line.append(": ").append(value);
 		append(line.c_str());
 	}
-	append("Expect:"); // no round trip before a body
+	if (request_.body.size() > asks_first)
+		append("Expect:"); // no round trip before a body
 	if (!has_header(request_, "content-type"))
 		append("Content-Type:"); // not libcurl's own guess
 	set(easy_.get(), CURLOPT_HTTPHEADER, list.get());

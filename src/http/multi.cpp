@@ -10,7 +10,8 @@
 // (CLOSESOCKETFUNCTION), because the kernel forgets a registration at close and the number may come back as another
 // socket. The pipes of libcurl's resolver are closed behind our back: they are taken out at once.
 //
-// Timer. Lazy as well: it is set only to something earlier than what it is set to, and set on when it rings too soon.
+// Timer. Lazy as well: it is set at the end of on_activity(), where what is due is done without it, only to something earlier than what it is
+// set to, and set on when it rings too soon.
 //
 // Signals. libcurl resolves names in threads, which inherit the signal mask. A thread that took a PostgreSQL signal
 // would run a handler that expects the main thread, so everything is blocked while a thread may be made.
@@ -241,24 +242,27 @@ struct Multi::State final : SocketOwner {
 			return 0;
 		}
 		state->deadline = Clock::now() + std::chrono::milliseconds(milliseconds);
-		if (state->deadline < state->armed_for)
-			state->arm(state->deadline);
 		return 0;
 	}
 
 	void timer_rang() {
 		std::uint64_t count;
-		if (read(timer, &count, sizeof count) < 0)
-			return; // set on by somebody since
-		armed_for = never;
-		if (deadline == never)
+		if (read(timer, &count, sizeof count) > 0)
+			armed_for = never;
+	}
+
+	bool due() const { return deadline <= Clock::now(); }
+
+	void do_what_is_due() {
+		if (!due())
 			return;
-		if (deadline > Clock::now()) {
-			arm(deadline);
-			return;
-		}
 		deadline = never; // libcurl names the next one, whatever it finds to do
 		act(CURL_SOCKET_TIMEOUT, 0);
+	}
+
+	void set_timer() {
+		if (deadline < armed_for)
+			arm(deadline);
 	}
 
 	// Transfers
@@ -367,7 +371,8 @@ void Multi::on_activity() {
 	SignalsBlocked blocked;
 	epoll_event events[64];
 	for (int round = 0; round < most_rounds; ++round) {
-		state.launch_waiting(); // libcurl sets the timer to now for each, so they are under way in this round
+		state.launch_waiting();
+		state.do_what_is_due(); // those that were launched begin
 		int count = epoll_wait(state.epoll, events, 64, 0);
 		for (int i = 0; i < count; ++i) {
 			int fd = events[i].data.fd;
@@ -386,9 +391,10 @@ void Multi::on_activity() {
 			             (happened & EPOLLOUT ? CURL_CSELECT_OUT : 0) | (happened & EPOLLERR ? CURL_CSELECT_ERR : 0);
 			state.act(fd, action);
 		}
-		if (count < 64 && !state.can_launch() && state.armed_for > State::Clock::now())
+		if (count < 64 && !state.can_launch() && !state.due())
 			break;
 	}
+	state.set_timer();
 }
 
 void Multi::start(std::uint64_t id, Request request) {
@@ -397,11 +403,8 @@ void Multi::start(std::uint64_t id, Request request) {
 	auto ends = state.finished.size() + running() + 1;
 	if (state.finished.capacity() < ends)
 		state.finished.reserve(ends * 2); // here, so that an end is never lost for want of memory
-	// libcurl gets it in on_activity(), where signals are blocked anyway. Wakes up whoever waits for the descriptor.
-	auto now = State::Clock::now();
-	state.waiting.push_back({id, std::move(request), now});
-	if (state.can_launch() && state.armed_for > now)
-		state.arm(now);
+	// libcurl gets it in on_activity(), where signals are blocked anyway.
+	state.waiting.push_back({id, std::move(request), State::Clock::now()});
 }
 
 std::vector<Finished> Multi::take_finished() {
@@ -429,6 +432,7 @@ void Multi::cancel_all() {
 		state.finished.push_back(std::move(done));
 	}
 	state.waiting.clear();
+	state.set_timer();
 }
 
 } // namespace courier::http

@@ -21,7 +21,7 @@ public:
 	void on_activity();     // does what can be done now
 
 	// Error 22023 when the request must not go out as it is (control characters in a header, ...); then there is no
-	// Finished for it. Nothing is sent before the next on_activity().
+	// Finished for it. Nothing is sent before the next on_activity(): call it before you wait.
 	void start(std::uint64_t id, Request request) override;
 	std::vector<Finished> take_finished() override;
 	bool has_finished() const;            // take_finished() has something: do not wait before it was asked

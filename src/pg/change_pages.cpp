@@ -106,17 +106,17 @@ std::uint32_t change_blocks(const RunDefinition &run) {
 }
 
 std::optional<Record> ChangePages::next(UnderwayRecords &underway) {
-	while (items_.empty())
-		if (!read())
+	while (next_ == records_.size()) {
+		records_.clear();
+		next_ = 0;
+		if (!read(underway))
 			return std::nullopt;
-	Item item = std::move(items_.front());
-	items_.pop_front();
-	item.record.id = underway.add(std::move(item.underway));
-	return std::move(item.record);
+	}
+	return std::move(records_[next_++]);
 }
 
-// False: nothing is left. True with no items: this range had none.
-bool ChangePages::read() {
+// False: nothing is left. True with no records: this range had none.
+bool ChangePages::read(UnderwayRecords &underway) {
 	Transaction transaction;
 	bool done = below_ >= end_ && after_.pack() == Tid {below_, 0}.pack();
 	if (done) {
@@ -132,11 +132,11 @@ bool ChangePages::read() {
 		below_ = std::max(below_, std::min(after_.block + page_blocks, end_));
 		bool cut = false;
 		if (ChangeScan scan(run_, after_, {below_, 0}); scan.ready()) {
-			cut = read_rows(scan);
+			cut = read_rows(scan, underway);
 			scan.close();
 		} else {
 			Spi spi;
-			cut = read_by_sql();
+			cut = read_by_sql(underway);
 		}
 		if (!cut)
 			after_ = Tid {below_, 0}; // the range was read to its end
@@ -155,18 +155,19 @@ std::optional<ChangePages::Blocks> ChangePages::more() {
 	return all.end > 0 ? std::optional(all) : std::nullopt;
 }
 
-void ChangePages::take(const ChangeRow &row) {
+void ChangePages::take(const ChangeRow &row, UnderwayRecords &underway) {
 	after_ = row.tid;
-	items_.push_back({record_of(run_, row), underway_of(row)});
+	records_.push_back(record_of(run_, row));
+	records_.back().id = underway.add(underway_of(row));
 }
 
 // True: not to the end of the range.
-bool ChangePages::read_rows(ChangeScan &scan) {
+bool ChangePages::read_rows(ChangeScan &scan, UnderwayRecords &underway) {
 	std::int64_t bytes = 0;
 	ChangeRow row;
 	while (scan.next(row)) {
 		bytes += row.size;
-		take(row);
+		take(row, underway);
 		if (bytes >= page_bytes)
 			return true;
 	}
@@ -174,7 +175,7 @@ bool ChangePages::read_rows(ChangeScan &scan) {
 }
 
 // The snapshot is not as we made it: the owner has given it a column or another key. By name it can still be read.
-bool ChangePages::read_by_sql() {
+bool ChangePages::read_by_sql(UnderwayRecords &underway) {
 	UserContext context(run_.as_owner({{"enable_hashjoin", "off"},
 	                                   {"enable_mergejoin", "off"},
 	                                   {"enable_seqscan", "off"},
@@ -183,7 +184,7 @@ bool ChangePages::read_by_sql() {
 	std::int64_t bytes = 0;
 	for (std::size_t row = 0; row < rows.size(); row++) {
 		bytes += rows.get<std::int64_t>(row, 13);
-		take(row_of_page(rows, row));
+		take(row_of_page(rows, row), underway);
 	}
 	return bytes >= page_bytes;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <deque>
 #include <functional>
+#include <vector>
 
 #include "core/record.hpp"
 #include "pg/change_scan.hpp"
@@ -22,19 +22,15 @@ public:
 	std::optional<Record> next(UnderwayRecords &underway);
 
 private:
-	struct Item {
-		Record record;
-		Underway underway;
-	};
-
-	bool read();
+	bool read(UnderwayRecords &underway);
 	std::optional<Blocks> more();
-	bool read_rows(ChangeScan &scan);
-	bool read_by_sql();
-	void take(const ChangeRow &row);
+	bool read_rows(ChangeScan &scan, UnderwayRecords &underway);
+	bool read_by_sql(UnderwayRecords &underway);
+	void take(const ChangeRow &row, UnderwayRecords &underway);
 
 	const RunDefinition &run_;
-	std::deque<Item> items_;
+	std::vector<Record> records_; // of the page; given out up to next_
+	std::size_t next_ = 0;
 	std::function<std::optional<Blocks>()> parts_;
 	bool whole_ = false;       // the whole table was asked for
 	std::uint32_t end_ = 0;    // of the blocks that are being read

@@ -15,6 +15,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "postmaster/bgworker.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/relcache.h"
@@ -126,6 +127,15 @@ inline Oid primary_key_index(Relation relation) {
 	return RelationGetPrimaryKeyIndex(relation, false);
 #else
 	return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
+// Not freed at the end of a transaction.
+inline WaitEventSet *create_wait_event_set(int events) {
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(nullptr, events);
+#else
+	return CreateWaitEventSet(TopMemoryContext, events);
 #endif
 }
 

@@ -1,6 +1,7 @@
 #include "pg/send.hpp"
 
 #include <algorithm>
+#include <memory>
 
 #include "destinations/registry.hpp"
 #include "http/multi.hpp"
@@ -121,25 +122,44 @@ std::optional<double> rate_of(const RunDefinition &run, const OperationMap &oper
 	return rate;
 }
 
-void wait_for_something(const http::Multi &multi, milliseconds longest) {
-	int events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
-	call_postgres([&] {
-		WaitLatchOrSocket(MyLatch, events, multi.descriptor(), static_cast<long>(longest.count()), PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending) {
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-	});
-}
+// For the latch and for libcurl. WaitLatchOrSocket would make such a set for each wait.
+class Wait {
+public:
+	explicit Wait(const http::Multi &multi) {
+		call_postgres([&] {
+			set_.reset(create_wait_event_set(3));
+			AddWaitEventToSet(set_.get(), WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+			AddWaitEventToSet(set_.get(), WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+			AddWaitEventToSet(set_.get(), WL_SOCKET_READABLE, multi.descriptor(), nullptr, nullptr);
+		});
+	}
+
+	void at_most(milliseconds longest) {
+		call_postgres([&] {
+			WaitEvent event;
+			WaitEventSetWait(set_.get(), static_cast<long>(longest.count()), &event, 1, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+			if (ConfigReloadPending) {
+				ConfigReloadPending = false;
+				ProcessConfigFile(PGC_SIGHUP);
+			}
+		});
+	}
+
+private:
+	struct Free {
+		void operator()(WaitEventSet *set) const { FreeWaitEventSet(set); }
+	};
+	std::unique_ptr<WaitEventSet, Free> set_;
+};
 
 // The loop itself. `feed` fills the window of Delivery, and says end() when nothing is left.
 class SendLoop {
 public:
 	SendLoop(const RunDefinition &run, DeliveryOptions options, const OperationMap &operations, Client &client, Held held,
 	         Team *team = nullptr)
-	    : run_(run), multi_(multi_settings(run)), gate_(run.destination_id, rate_of(run, operations, client)),
+	    : run_(run), multi_(multi_settings(run)), wait_(multi_), gate_(run.destination_id, rate_of(run, operations, client)),
 	      delivery_(std::move(options), operations, client, multi_, gate_, uniform), jobs_(run, underway_),
 	      settlement_(run, jobs_, held), team_(team) {
 		delivery_.keep_jobs(jobs_);
@@ -154,7 +174,7 @@ public:
 
 private:
 	void settle() {
-		if (settled_.empty() && exchanges_.empty() && !jobs_.pending())
+		if (settled_ == 0 && exchanges_.empty() && !jobs_.pending())
 			return;
 		HoldCancel hold;
 		if (team_ && !team_->leads()) {
@@ -163,17 +183,16 @@ private:
 				throw Error("55000", "a helper lost its lock: an expression of an index of the snapshot released session locks");
 		}
 		if (write_)
-			write_(std::move(settled_), std::move(exchanges_), delivery_.requests());
+			write_(delivery_.take_settled(), std::move(exchanges_), delivery_.requests());
 		else
-			settlement_.settle(std::move(settled_), std::move(exchanges_), underway_, delivery_.requests());
-		settled_.clear();
+			settlement_.settle(delivery_.take_settled(), std::move(exchanges_), underway_, delivery_.requests());
+		settled_ = 0;
 		exchanges_.clear();
 	}
 	void take() {
-		for (auto &one : delivery_.take_settled()) {
-			settled_.push_back(std::move(one));
+		if (delivery_.settled() > settled_)
 			got_on_ = steady_clock::now();
-		}
+		settled_ = delivery_.settled();
 		for (auto &one : delivery_.take_exchanges())
 			exchanges_.push_back(std::move(one));
 	}
@@ -182,6 +201,7 @@ private:
 
 	const RunDefinition &run_;
 	http::Multi multi_;
+	Wait wait_;
 	TableRateGate gate_;
 	Delivery delivery_;
 	TableJobStore jobs_;
@@ -189,7 +209,7 @@ private:
 	Team *team_; // the other workers of the run
 	UnderwayRecords underway_;
 	Write write_;
-	std::vector<Settled> settled_;
+	std::size_t settled_ = 0; // that Delivery has for us
 	std::vector<Exchange> exchanges_;
 	steady_clock::time_point got_on_ = steady_clock::now(); // when something was last settled
 	std::string noted_;                                     // what courier.progress says that it waits for
@@ -256,7 +276,7 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				multi_.cancel_all();
 				continue;
 			}
-			if (settled_.size() >= settle_records || now - last_settled >= settle_every) {
+			if (settled_ >= settle_records || now - last_settled >= settle_every) {
 				settle();
 				gate_.refresh(now);
 				if (!result.cancelled && must_stop(run_))
@@ -277,7 +297,7 @@ template <typename Feed> SendResult SendLoop::run(Feed feed) {
 				wait = std::min(wait, std::chrono::ceil<milliseconds>(*patient_until - now));
 			if (multi_.has_finished()) // answered as soon as it was started: nothing would wake us
 				wait = milliseconds(0);
-			wait_for_something(multi_, wait);
+			wait_.at_most(wait);
 		} catch (const PgError &error) {
 			if (!error.is_cancel() || result.cancelled)
 				throw;

@@ -1,5 +1,7 @@
 #include "pg/settlement.hpp"
 
+#include <algorithm>
+
 #include "core/plan_doubt.hpp"
 #include "pg/change_log.hpp"
 #include "pg/fault.hpp"
@@ -154,6 +156,9 @@ std::int64_t Settlement::move_snapshot(const std::vector<Settled> &settled, cons
 		if (plan.rename_by_removal && !renamed.empty())
 			spi_execute(keep_former(plan, held_), renamed);
 		if (!plain.empty()) {
+			// As they were written: batches are answered in any order, and neighbours share pages of three tables.
+			std::sort(plain.begin(), plain.end(),
+			          [](auto &a, auto &b) { return a.change.pack() < b.change.pack(); });
 			const auto left = move_snapshot_rows(run_, plain);
 			accepted.insert(accepted.end(), left.begin(), left.end());
 			remote_ids.resize(accepted.size());

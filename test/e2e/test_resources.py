@@ -40,7 +40,7 @@ def disk_full(t):
         print(f"# resources: nothing can be mounted here ({mounted.stderr.strip()}); the test of a full disk was left out", flush=True)
         return
     admin = lambda *commands: t.admin(*commands, database=database)  # noqa: E731
-    create = lambda name, model: f"""SELECT courier.create_sync('{name}', '{model}', 'd', mode => 'upsert', options => '{{"batch_size": 10000, "max_changes": 1000000}}', config => {literal({
+    create = lambda name, model: f"""SELECT courier.create_sync('{name}', '{model}', 'd', mode => 'upsert', options => '{{"batch_size": 10000, "concurrency": 1, "max_changes": 1000000}}', config => {literal({
         "requests": {"upsert": {"method": "POST", "path": "/" + name, "body": "{{ records }}"}}})})"""  # noqa: E731
     try:
         t.admin(f"CREATE TABLESPACE small_{t.name} LOCATION '{directory}'", f"CREATE DATABASE {database}")

@@ -61,7 +61,7 @@ sub carries_on
 		- succeeded_added - succeeded_changed - succeeded_removed - rejected_added - rejected_changed - rejected_removed - skipped - unknown - aborted) FROM courier_internal.run WHERE run_id >= $run");
 	is($planned, 0, "$what: the numbers of the runs add up");
 	is($settled, 3500, "$what: every record was accepted once, as far as the runs know");
-	# In flight, or answered and not settled: within a second, or 2,000 of each.
+	# In flight, or answered and not settled: within a second, or 1,000 of each.
 	my $twice = writes() - $before - 3500;
 	cmp_ok($twice, '<=', 1500, "$what: $twice were sent again");
 	is($node->safe_psql('app', "SELECT count(*) FROM courier.runs WHERE status IN ('queued', 'querying', 'sending')"), 0, "$what: no run is left");

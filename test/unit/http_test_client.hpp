@@ -37,6 +37,8 @@ struct Driver {
 	// Until nothing runs, or the time is over.
 	bool run(std::chrono::milliseconds limit = std::chrono::seconds(20)) {
 		auto end = std::chrono::steady_clock::now() + limit;
+		multi.on_activity(); // what was just started
+		collect();
 		while (multi.running() > 0) {
 			auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
 			if (left.count() <= 0)
