@@ -64,7 +64,7 @@ try:
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in concurrent.futures.as_completed([pool.submit(perform, *c) for c in chosen]):
             name, failure, seconds = done.result()
-            print(f"{'not ok' if failure else 'ok'} - {options.setting}: {name} ({seconds:.1f} s)", flush=True)
+            print(f"{'not ok' if failure else 'ok'} - {options.setting}: {name} ({seconds:.1f} s)\n", end="", flush=True)
             if failure:
                 print("\n".join("  # " + line for line in failure.splitlines()), flush=True)
                 failed.append(name)

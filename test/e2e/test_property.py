@@ -43,7 +43,7 @@ class Own:
 
 def walk(t, make):
     seed = int(os.environ.get("PROPERTY_SEED") or random.SystemRandom().randrange(1 << 30))
-    print(f"# {t.name}: PROPERTY_SEED={seed} PROPERTY_STEPS={STEPS}", flush=True)
+    print(f"# {t.name}: PROPERTY_SEED={seed} PROPERTY_STEPS={STEPS}\n", end="", flush=True)  # in one piece: others print beside it
     own, done, killed, models = Own(t.world), 0, 0, 0
     what = ""
     try:
@@ -60,7 +60,7 @@ def walk(t, make):
                     break
             its.close()
             done, killed = done + its.steps, killed + its.killed
-            print(f"# {t.name}: {done} steps, {models} models, {killed} workers killed", flush=True)
+            print(f"# {t.name}: {done} steps, {models} models, {killed} workers killed\n", end="", flush=True)
         equal(own.kills(), killed, "workers that were killed")
         assert killed or STEPS < 500, "no worker was killed"
         crashes = [line for line in own.log().splitlines() if re.search("terminated by signal (?!9)|PANIC|TRAP|XX000", line)]
