@@ -63,7 +63,7 @@ void make_partition(const Rows &rows, std::size_t row, int kept) {
 	(void)spi_execute("ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM" + of +
 	                  quote_text(rows.text(row, 2)) + ") TO" + of + quote_text(rows.text(row, 3)) + ")");
 	(void)spi_execute("ALTER EXTENSION pg_courier ADD TABLE " + name);
-	// An empty table's index gets a filter for its first range, and each of the first three thousand rows would change it.
+	// An empty table's index gets a filter for its first range, and each of the first rows would change it.
 	if (filtered)
 		(void)spi_execute("SELECT pg_catalog.brin_desummarize_range(i.indexrelid, 0) FROM pg_catalog.pg_index i"
 		                  " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
