@@ -91,7 +91,8 @@ int take_slot() {
 std::optional<int64> hand_on(int64 run_id, int64 preferred) {
 	const Rows heir = spi_execute(
 	    "WITH old AS (SELECT r.* FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id)"
-	    "              WHERE r.run_id = $1 AND r.status = 'interrupted' AND r.test IS NULL AND NOT s.paused),"
+	    "              WHERE r.run_id = $1 AND r.status = 'interrupted' AND r.test IS NULL AND NOT s.paused"
+	    "                AND NOT courier_internal.is_restored(s.epoch, s.database_oid)),"
 	    " queued AS (SELECT r.run_id FROM courier_internal.run r JOIN old USING (sync_id)"
 	    "             WHERE r.status = 'queued' AND r.test IS NULL AND NOT r.cancel_requested"
 	    "             ORDER BY r.run_id = $2 DESC, r.run_id LIMIT 1),"
@@ -125,7 +126,8 @@ void hold_back(int64 run_id) {
 // The lease is ours and the row says that it is running: nobody is. False: it has ended meanwhile, or its row is locked.
 bool end_interrupted(int64 run_id) {
 	const Rows rows =
-	    spi_execute("SELECT r.cancel_requested, s.paused, r.test IS NOT NULL, s.name"
+	    spi_execute("SELECT r.cancel_requested, s.paused, r.test IS NOT NULL, s.name,"
+	                "       courier_internal.is_restored(s.epoch, s.database_oid)"
 	                "  FROM courier_internal.run r JOIN courier_internal.sync s USING (sync_id)"
 	                " WHERE r.run_id = $1 AND r.status IN ('querying', 'sending') FOR UPDATE OF r SKIP LOCKED",
 	                run_id);
@@ -144,6 +146,8 @@ bool end_interrupted(int64 run_id) {
 	std::string hint = "The run that follows sends what was not acknowledged.";
 	if (rows.get<bool>(0, 2))
 		hint = "Call courier.test_record again.";
+	else if (rows.get<bool>(0, 4))
+		hint = "It was at work in the database that this one is a copy of, and goes on there.";
 	else if (rows.get<bool>(0, 1))
 		hint = "The sync is paused, so no run was queued: SELECT courier.resume_sync(" +
 		       quote_text(rows.get<std::string>(0, 3)) + ")";

@@ -119,14 +119,20 @@ my $count = $node->safe_psql('one', "SELECT count(*) FROM courier_internal.run W
 sleep 2;
 is($node->safe_psql('one', "SELECT count(*) FROM courier_internal.run WHERE triggered_by = 'schedule'"), $count, 'a paused sync is not scheduled');
 
-# A copy does not run, and copying and dropping wait for nobody.
+# A copy does not run, and copying and dropping wait for nobody. What is active there is so by its row alone: its scheduler
+# ends that run, and queues none that would carry on.
 $node->safe_psql('one', "SELECT courier.resume_sync('quick')");
-$node->safe_psql('one', "SELECT courier.trigger_sync('slow', 'baseline')");
+$run = $node->safe_psql('one', "SELECT courier.trigger_sync('slow', 'baseline')");
 active_pid();
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE one');
-$count = $node->safe_psql('copy', 'SELECT count(*) FROM courier_internal.run');
+$node->safe_psql('copy', 'SELECT courier_internal.announce()'); # or the launcher finds the database within a minute
+wait_until('a copied database: the run that was active is interrupted',
+	"SELECT status = 'interrupted' AND hint LIKE '%a copy of%' FROM courier_internal.run WHERE run_id = $run", 't', 'copy');
 sleep 3;
-is($node->safe_psql('copy', 'SELECT count(*) FROM courier_internal.run'), $count, 'a copied database starts no run');
+my $runs = 'SELECT run_id, sync_id, triggered_by, created_at FROM courier_internal.run ORDER BY run_id';
+my %original = map { $_ => 1 } split /\n/, $node->safe_psql('one', $runs);
+is_deeply([ grep { !$original{$_} } split /\n/, $node->safe_psql('copy', $runs) ], [], 'a copied database has no run of its own');
+is($node->safe_psql('copy', "SELECT count(*) FROM courier_internal.run WHERE status IN ('querying', 'sending')"), '0', 'and none that is active');
 $node->safe_psql('postgres', 'DROP DATABASE copy');
 $node->safe_psql('one', "SELECT courier.trigger_sync('slow', 'baseline')");
 $node->poll_query_until('one', "SELECT count(*) > 0 FROM courier_internal.run WHERE status IN ('querying', 'sending')");
