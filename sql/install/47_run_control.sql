@@ -32,7 +32,13 @@ DECLARE
 BEGIN
     UPDATE courier_internal.run r
        SET status = finish_run.status, finished_at = pg_catalog.clock_timestamp(), worker_pid = NULL, waiting_for = NULL,
-           error_code = finish_run.error_code, error = finish_run.error, hint = finish_run.hint
+           error_code = finish_run.error_code, error = finish_run.error, hint = finish_run.hint,
+           -- Who ends a run in the middle of it, because of an error or a death, has not counted what was left.
+           aborted = CASE WHEN finish_run.status IN ('failed', 'cancelled', 'interrupted')
+                          THEN GREATEST(r.aborted, r.planned_added + r.planned_changed + r.planned_removed
+                                                   - r.succeeded_added - r.succeeded_changed - r.succeeded_removed
+                                                   - r.rejected_added - r.rejected_changed - r.rejected_removed - r.skipped - r.unknown)
+                          ELSE r.aborted END
      WHERE r.run_id = finish_run.run_id AND r.status IN ('queued', 'querying', 'sending')
     RETURNING r.* INTO ended;
     -- A worker and the scheduler that takes it for dead may both end a run: the first one counts.
@@ -52,7 +58,7 @@ BEGIN
     PERFORM courier_internal.announce_run(run_id, status);
 END
 $$;
-COMMENT ON FUNCTION courier_internal.finish_run(bigint, text, text, text, text) IS 'Ends a run: status and error, the sync''s last and blocked run, followers, NOTIFY. Does nothing to a run that has ended already';
+COMMENT ON FUNCTION courier_internal.finish_run(bigint, text, text, text, text) IS 'Ends a run: status and error, what of its plan is left as aborted, the sync''s last and blocked run, followers, NOTIFY. Does nothing to a run that has ended already';
 
 CREATE FUNCTION courier_internal.cancel_run(caller oid, caller_path text, run_id bigint) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -22,10 +22,10 @@
 // differs from what the former mapping makes of the same row. A row whose snapshot hash equals ho has not changed at the
 // source, so it is sent only if d.
 //
-// Columns of dif: op f is a key that has gone and that the destination never had (it was skipped): the snapshot forgets it
+// Columns of dif: at is where the key's row stands in the snapshot, which spares the sender a look into the index; op f is a key that has gone and that the destination never had (it was skipped): the snapshot forgets it
 // and nothing is sent. Where gone records are not told at all, every one of them is r, and forget_removed forgets them.
 //
-// Columns of chg: op is a, c or r; phase is 0 normal, 1 refused before, 8 refused before and not due yet. It is filled in
+// Columns of chg: at as in dif, where it is known; op is a, c or r; phase is 0 normal, 1 refused before, 8 refused before and not due yet. It is filled in
 // sending order and read by TID range, which needs no index. former marks a removal that tells of a record's previous match
 // value (mh, mv and r are that value then, and what becomes of it is in plan_former.cpp), and the addition that goes with it.
 //
@@ -216,16 +216,16 @@ std::string compare(const Plan &plan) {
 	    "CASE WHEN m.k IS NULL THEN " + gone + " WHEN s.k IS NULL OR s.s OPERATOR(pg_catalog.=) 's' THEN 'a' ELSE 'c' "
 	    "END::\"char\" AS op";
 	if (plan.only_removed)
-		return create + "SELECT s.k, (" + gone + ")::\"char\" AS op FROM " + snapshot(plan) + " s WHERE " +
+		return create + "SELECT s.k, s.ctid AS at, (" + gone + ")::\"char\" AS op FROM " + snapshot(plan) + " s WHERE " +
 		       only_key_condition(plan, stored_key(plan, "s"));
 	if (!plan.only_key.empty())
-		return create + "SELECT m.k, " + (plan.only_added ? std::string("'a'::\"char\" AS op") : op) + " FROM " +
+		return create + "SELECT m.k, s.ctid AS at, " + (plan.only_added ? std::string("'a'::\"char\" AS op") : op) + " FROM " +
 		       cur(plan) + " m LEFT JOIN " + snapshot(plan) + " s ON m.k = s.k WHERE m.k IS NOT NULL" + valid;
 	auto narrowed = [&](const std::string &table) {
-		return plan.narrow ? "(SELECT * FROM " + table + " WHERE " + in_narrowing(*plan.narrow, "k") + ")" : table;
+		return plan.narrow ? "(SELECT ctid, * FROM " + table + " WHERE " + in_narrowing(*plan.narrow, "k") + ")" : table;
 	};
 	// The join operator is the key type's own equality, as in the snapshot's primary key; key types are built-in ones here.
-	return create + "SELECT coalesce(m.k, s.k) AS k, " + op + " FROM " + narrowed(cur(plan)) + " m FULL JOIN " +
+	return create + "SELECT coalesce(m.k, s.k) AS k, s.ctid AS at, " + op + " FROM " + narrowed(cur(plan)) + " m FULL JOIN " +
 	       narrowed(snapshot(plan)) + " s ON m.k OPERATOR(pg_catalog.=) s.k WHERE CASE WHEN s.k IS NULL THEN m.k IS NOT NULL" + valid +
 	       " WHEN m.k IS NULL THEN s.s IS NULL OR s.s OPERATOR(pg_catalog.<>) 'l' ELSE (" + changed + ")" + valid +
 	       " END";
@@ -233,7 +233,7 @@ std::string compare(const Plan &plan) {
 
 std::string create_changes(const Plan &plan) {
 	return create_scratch(plan) + chg(plan) + " (k " + k_type(plan) + key_definitions(plan) +
-	       ", op \"char\", phase pg_catalog.int2, former pg_catalog.bool, h pg_catalog.uuid, mh pg_catalog.uuid, "
+	       ", at pg_catalog.tid, op \"char\", phase pg_catalog.int2, former pg_catalog.bool, h pg_catalog.uuid, mh pg_catalog.uuid, "
 	       "mv pg_catalog.text, r pg_catalog.text, origin pg_catalog.int8, key pg_catalog.text, pk pg_catalog.text, rec pg_catalog.text, "
 	       "size pg_catalog.int4); " +
 	       create_scratch(plan) + inv(plan) + " (reason pg_catalog.text, key pg_catalog.text, pk pg_catalog.text, copies pg_catalog.int8)";
@@ -253,8 +253,8 @@ std::string plan_sql::insert_changes(const Plan &plan, const std::string &rows) 
 		                former_of("x");
 	}
 	return "INSERT INTO " + chg(plan) + " (k" + key_columns(plan, "") +
-	       ", op, phase, former, h, mh, mv, r, origin, key, pk, rec, size) SELECT x.k" + key_columns(plan, "x.") +
-	       ", x.op, " + phase + ", x.former, x.h, x.mh, x.mv, x.r, " + origin +
+	       ", at, op, phase, former, h, mh, mv, r, origin, key, pk, rec, size) SELECT x.k" + key_columns(plan, "x.") +
+	       ", x.at, x.op, " + phase + ", x.former, x.h, x.mh, x.mv, x.r, " + origin +
 	       ", x.key, x.pk, x.rec, pg_catalog.octet_length(x.rec) FROM (" + rows + " OFFSET 0) x" + join_rejected;
 }
 
@@ -285,7 +285,7 @@ std::string build_changes(const Plan &plan) {
 	std::string rec =
 	    insert_only ? "CASE WHEN d.op OPERATOR(pg_catalog.=) 'a' THEN m.rec ELSE m.rec_changed END AS rec" : "m.rec";
 	return insert_changes(plan, "SELECT m.k" + key_columns(plan, "m.") +
-	                                ", d.op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, " + rec + " FROM " +
+	                                ", d.at, d.op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, " + rec + " FROM " +
 	                                dif(plan) + " d JOIN (SELECT " + change_columns(plan, insert_only) + " FROM " +
 	                                model(plan) +
 	                                ") m ON m.k OPERATOR(pg_catalog.=) d.k WHERE d.op OPERATOR(pg_catalog.=) ANY (ARRAY['a', 'c']::\"char\"[])");
@@ -355,7 +355,7 @@ std::string removal_rows(const Plan &plan, bool former, const std::string &condi
 	columns += ", " + plan.alias + ".\"%s\" AS s, " + plan.alias + ".\"%mh\" AS mh, " + plan.alias + ".\"%mv\" AS mv, " +
 	           plan.alias + ".\"%r\" AS r, " + key_text(values) + " AS key, " +
 	           key_json(plan.key, values) + " AS pk, " + removal_record(plan) + " AS rec";
-	return "SELECT m.k" + key_columns(plan, "m.") + ", 'r'::\"char\" AS op, " + (former ? "true" : "false") +
+	return "SELECT m.k" + key_columns(plan, "m.") + ", d.at, 'r'::\"char\" AS op, " + (former ? "true" : "false") +
 	       " AS former, NULL::pg_catalog.uuid AS h, " +
 	       (former ? "m.mh, m.mv, m.r, "
 	               : "NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv, NULL::pg_catalog.text AS r, ") +
@@ -371,7 +371,7 @@ std::string build_first(const Plan &plan) {
 	if (plan.check_match())
 		unusable += " OR " + match_missing(plan);
 	return insert_changes(plan, "SELECT m.k" + key_columns(plan, "m.") +
-	                                ", 'a'::\"char\" AS op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, m.rec FROM "
+	                                ", NULL::pg_catalog.tid AS at, 'a'::\"char\" AS op, false AS former, m.h, m.mh, m.mv, NULL::pg_catalog.text AS r, m.key, m.pk, m.rec FROM "
 	                                "(SELECT " +
 	                                change_columns(plan, false) + " FROM " + model(plan) + " WHERE NOT (" + unusable +
 	                                ")) m");
@@ -381,11 +381,11 @@ std::string build_removals(const Plan &plan) {
 	if (dif_tells_removals(plan)) {
 		std::string name = quote_identifier(plan.key[0].name), key = plan.alias + "." + name;
 		return insert_changes(plan, "SELECT " + key +
-		                                " AS k, 'r'::\"char\" AS op, false AS former, NULL::pg_catalog.uuid AS h, "
+		                                " AS k, " + plan.alias + ".\"%at\" AS at, 'r'::\"char\" AS op, false AS former, NULL::pg_catalog.uuid AS h, "
 		                                "NULL::pg_catalog.uuid AS mh, NULL::pg_catalog.text AS mv, "
 		                                "NULL::pg_catalog.text AS r, " +
 		                                key_text({key}) + " AS key, " + key_json(plan.key, {key}) + " AS pk, " +
-		                                removal_record(plan) + " AS rec FROM (SELECT d.k AS " + name + " FROM " +
+		                                removal_record(plan) + " AS rec FROM (SELECT d.k AS " + name + ", d.at AS \"%at\" FROM " +
 		                                dif(plan) + " d WHERE d.op OPERATOR(pg_catalog.=) 'r') AS " + plan.alias);
 	}
 	return insert_changes(plan, removal_rows(plan, false, "d.op OPERATOR(pg_catalog.=) 'r' AND m.s IS NULL"));

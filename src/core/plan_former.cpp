@@ -48,7 +48,7 @@ std::string add_former_removals(const Plan &plan) {
 		for (std::size_t i = 1; i <= plan.key.size(); i++)
 			keys += ", NULL::" + plan.key[i - 1].type + " AS k" + std::to_string(i);
 	return insert_changes(plan, "SELECT NULL::" + k_type(plan) + " AS k" + keys +
-	                                ", 'r'::\"char\" AS op, true AS former, NULL::pg_catalog.uuid AS h, " + alias +
+	                                ", NULL::pg_catalog.tid AS at, 'r'::\"char\" AS op, true AS former, NULL::pg_catalog.uuid AS h, " + alias +
 	                                "mh, " + alias + "\"%mv\" AS mv, " + alias + "r, " + alias + "key, " + alias +
 	                                "pk, " + removal_record(plan) + " AS rec FROM " + row);
 }

@@ -39,7 +39,9 @@ std::string changed_members(const std::string &record, const std::string &accept
 ChangeRow row_of_page(const Rows &rows, std::size_t row) {
 	ChangeRow out;
 	out.tid = rows.get<Tid>(row, 0);
-	out.op = rows.text(row, 1)[0];
+	out.op = change_op(rows.text(row, 1));
+	if (rows.is_null(row, 6) || rows.is_null(row, 7) || rows.is_null(row, 8) || (out.op != 'r' && rows.is_null(row, 4)))
+		refuse_altered_change();
 	out.known_bad = rows.get<int>(row, 2) == 1;
 	out.former = rows.get<bool>(row, 3);
 	if (!rows.is_null(row, 4))

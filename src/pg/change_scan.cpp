@@ -7,6 +7,8 @@ extern "C" {
 #include "catalog/index.h"
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
+#include "storage/bufmgr.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -42,11 +44,23 @@ std::string_view text(Datum value) {
 
 } // namespace
 
+void refuse_altered_change() {
+	throw Error("55000", "a change of this run was altered while the run was at work",
+	            "Tables in schema courier_data belong to the owner of their sync, and pg_courier alone may write to them.",
+	            "Run the sync again.");
+}
+
+char change_op(std::string_view text) {
+	if (text != "a" && text != "c" && text != "r")
+		refuse_altered_change();
+	return text[0];
+}
+
 ChangeScan::ChangeScan(const RunDefinition &run, Tid after, Tid below)
     : run_(run), changes_name_(scratch_table(run.plan, "chg")), snapshot_name_(snapshot_table(run.sync_id)),
-      change_ {{"k", InvalidOid}, {"op", CHAROID},     {"phase", INT2OID}, {"former", BOOLOID}, {"h", UUIDOID},
-               {"mh", UUIDOID},   {"mv", TEXTOID},     {"r", TEXTOID},     {"origin", INT8OID}, {"key", TEXTOID},
-               {"pk", TEXTOID},   {"rec", TEXTOID},    {"size", INT4OID}},
+      change_ {{"k", InvalidOid}, {"at", TIDOID},  {"op", CHAROID}, {"phase", INT2OID}, {"former", BOOLOID},
+               {"h", UUIDOID},    {"mh", UUIDOID}, {"mv", TEXTOID}, {"r", TEXTOID},     {"origin", INT8OID},
+               {"key", TEXTOID},  {"pk", TEXTOID}, {"rec", TEXTOID}, {"size", INT4OID}},
       snapshot_ {{"k", InvalidOid}, {"mv", TEXTOID}, {"r", TEXTOID}, {"p", TEXTOID}} {
 	call_postgres([&] { open(after, below); });
 }
@@ -67,6 +81,7 @@ void ChangeScan::open(Tid after, Tid below) {
 		}
 		lookup_ = begin_index_scan(accepted_, index_, GetActiveSnapshot());
 		accepted_slot_ = table_slot_create(accepted_, nullptr);
+		blocks_ = RelationGetNumberOfBlocks(accepted_);
 	}
 	ItemPointerData first, last; // both belong to the range
 	ItemPointerSet(&first, after.block, after.offset);
@@ -101,6 +116,26 @@ bool ChangeScan::find_index() {
 	return true;
 }
 
+// What the snapshot has of the key. The comparison saw where it stands, and mostly it still stands there; what has moved since (the
+// comparison itself may move rows, and the snapshot's owner may write to it) is found by its key.
+void ChangeScan::find_accepted() {
+	const Datum key = value_of(slot_, change_[k]);
+	if (is_null(slot_, change_[k])) // a former match value that is still owed: no record is its
+		ExecClearTuple(accepted_slot_);
+	else if (is_null(slot_, change_[at]) || !stands_at((ItemPointer)DatumGetPointer(value_of(slot_, change_[at])), key))
+		look_up(key);
+}
+
+bool ChangeScan::stands_at(ItemPointer place, Datum key) {
+	if (ItemPointerGetBlockNumber(place) >= blocks_ ||
+	    !table_tuple_fetch_row_version(accepted_, place, GetActiveSnapshot(), accepted_slot_))
+		return false;
+	slot_getallattrs(accepted_slot_);
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(accepted_), snapshot_[sk].at);
+	return !is_null(accepted_slot_, snapshot_[sk]) &&
+	       datumIsEqual(value_of(accepted_slot_, snapshot_[sk]), key, attribute->attbyval, attribute->attlen);
+}
+
 void ChangeScan::look_up(Datum key) {
 	lookup_key_.sk_argument = key;
 	index_rescan(lookup_, &lookup_key_, 1, nullptr, 0);
@@ -111,7 +146,11 @@ void ChangeScan::look_up(Datum key) {
 }
 
 bool ChangeScan::next(ChangeRow &row) {
-	return call_postgres([&] { return fetch(row); });
+	if (!call_postgres([&] { return fetch(row); }))
+		return false;
+	if (!row.whole || (change_op({&row.op, 1}) != 'r' && !row.hash))
+		refuse_altered_change();
+	return true;
 }
 
 bool ChangeScan::fetch(ChangeRow &row) {
@@ -121,11 +160,15 @@ bool ChangeScan::fetch(ChangeRow &row) {
 			return false;
 		slot_getallattrs(slot_);
 	} while (DatumGetInt16(value_of(slot_, change_[phase])) >= 8); // not due yet
+	row = ChangeRow {};
+	for (int column : {op, key, pk, rec})
+		row.whole = row.whole && !is_null(slot_, change_[column]);
+	if (!row.whole)
+		return true;
 	if (accepted_)
-		look_up(value_of(slot_, change_[k])); // not in the row's memory: the index scan keeps what it allocates
+		find_accepted(); // not in the row's memory: the index scan keeps what it allocates
 	MemoryContext caller = MemoryContextSwitchTo(row_memory_);
 
-	row = ChangeRow {};
 	row.tid = {ItemPointerGetBlockNumber(&slot_->tts_tid), ItemPointerGetOffsetNumber(&slot_->tts_tid)};
 	row.op = DatumGetChar(value_of(slot_, change_[op]));
 	row.known_bad = DatumGetInt16(value_of(slot_, change_[phase])) == 1;

@@ -17,7 +17,7 @@ namespace courier::pg {
 struct ChangeRow {
 	Tid tid;
 	char op = 0;
-	bool known_bad = false, former = false;
+	bool known_bad = false, former = false, whole = true; // not whole: a text is missing, and all else is not set
 	std::optional<UuidBytes> hash; // none: a removal
 	std::int64_t origin = 0;
 	std::string_view key, key_json, record;
@@ -30,6 +30,10 @@ struct ChangeRow {
 	Tid snapshot_tid;
 	std::int64_t size = 0;
 };
+
+// Scratch belongs to the sync's owner, who may write to it. What such a change lacks must not be read.
+[[noreturn]] void refuse_altered_change();
+char change_op(std::string_view text); // a, c or r, or it is refused
 
 // Reads them between two TIDs without SQL. What page() (core/plan_send.cpp) does for jobs and previews costs three times as much, most of it for
 // the sum of sizes over a window, for texts that are copied into tuples and out of them, and for the join.
@@ -47,12 +51,14 @@ public:
 	void close();
 
 private:
-	enum ChangeColumn { k, op, phase, former, h, mh, mv, r, origin, key, pk, rec, size, change_columns };
+	enum ChangeColumn { k, at, op, phase, former, h, mh, mv, r, origin, key, pk, rec, size, change_columns };
 	enum SnapshotColumn { sk, smv, sr, sp, snapshot_columns };
 
 	void open(Tid after, Tid below);
 	bool find_index();
 	bool fetch(ChangeRow &row);
+	void find_accepted();
+	bool stands_at(ItemPointer place, Datum key);
 	void look_up(Datum key);
 
 	const RunDefinition &run_;
@@ -63,6 +69,7 @@ private:
 	TableScanDesc scan_ = nullptr;
 	IndexScanDesc lookup_ = nullptr;
 	ScanKeyData lookup_key_ {};
+	BlockNumber blocks_ = 0; // of the snapshot
 	TupleTableSlot *slot_ = nullptr, *accepted_slot_ = nullptr;
 	MemoryContext row_memory_ = nullptr;
 };

@@ -2,6 +2,7 @@
 
 #include "core/json_text.hpp"
 #include "destinations/message.hpp"
+#include "pg/change_scan.hpp"
 #include "pg/fault.hpp"
 #include "pg/jobs.hpp"
 
@@ -91,7 +92,7 @@ private:
 			for (std::size_t row = 0; row < rows.size(); row++) {
 				after = rows.get<Tid>(row, 0);
 				Settled &one = settled[row];
-				one.record.change = static_cast<Change>(rows.text(row, 1)[0]);
+				one.record.change = static_cast<Change>(change_op(rows.text(row, 1)));
 				one.record.key = rows.text(row, 4);
 				one.record.key_json = rows.text(row, 5);
 				one.record.fields = rows.text(row, 6);

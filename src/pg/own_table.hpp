@@ -42,8 +42,12 @@ struct BulkInsert {
 	void stored() { used++; }
 	bool full() const { return used == at_once; }
 	void flush();
-	void into_indexes(TupleTableSlot *slot, Indexes which); // of one row that is in the table already
+	// Of a new version of a row, which is in the table already. Its column `key` (from 0) is what it was.
+	void into_indexes(TupleTableSlot *slot, Indexes which, int key);
 	void close();
+
+private:
+	void insert_into_indexes(TupleTableSlot *slot, Indexes which);
 };
 
 } // namespace courier::pg

@@ -133,12 +133,6 @@ bool end_interrupted(int64 run_id) {
 	                run_id);
 	if (rows.empty())
 		return false;
-	(void)spi_execute("UPDATE courier_internal.run r SET aborted = GREATEST(r.aborted, planned_added + planned_changed "
-	                  "+ planned_removed"
-	                  " - succeeded_added - succeeded_changed - succeeded_removed - rejected_added - rejected_changed "
-	                  "- rejected_removed"
-	                  " - skipped - unknown) WHERE r.run_id = $1",
-	                  run_id);
 	if (rows.get<bool>(0, 0)) {
 		(void)spi_execute("SELECT courier_internal.finish_run($1, 'cancelled', NULL, NULL, NULL)", run_id);
 		return true;

@@ -1,5 +1,6 @@
 #include "pg/snapshot_rows.hpp"
 
+#include "pg/change_scan.hpp"
 #include "pg/own_table.hpp"
 
 extern "C" {
@@ -57,6 +58,11 @@ void fill(const Tables &tables, TupleTableSlot *row, TupleTableSlot *stored) {
 	ExecStoreVirtualTuple(row);
 }
 
+// Rows are written without the table's constraints being looked at.
+bool is_whole(const Tables &tables) {
+	return !tables.change_slot->tts_isnull[tables.change[k].at] && !tables.change_slot->tts_isnull[tables.change[h].at];
+}
+
 bool same_key(const Tables &tables) {
 	const OwnColumn &change = tables.change[k], &stored = tables.stored[k];
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(tables.snapshot), stored.at);
@@ -73,7 +79,7 @@ bool update(const Tables &tables, BulkInsert &insert, Tid tid) {
 	Indexes which = Indexes::none;
 	bool done = update_row(tables.snapshot, &at, tables.new_slot, GetActiveSnapshot(), which);
 	if (done && which != Indexes::none)
-		insert.into_indexes(tables.new_slot, which);
+		insert.into_indexes(tables.new_slot, which, tables.stored[k].at);
 	return done;
 }
 
@@ -105,6 +111,7 @@ std::vector<Tid> move_snapshot_rows(const RunDefinition &run, const std::vector<
 	change[p] = {"rec", TEXTOID};
 
 	std::vector<Tid> left;
+	bool altered = false;
 	left.reserve(accepted.size()); // nothing is allocated below
 	Tables tables {};
 	BulkInsert insert;
@@ -132,9 +139,13 @@ std::vector<Tid> move_snapshot_rows(const RunDefinition &run, const std::vector<
 			tables.blocks = RelationGetNumberOfBlocks(tables.snapshot);
 			insert.open(tables.snapshot);
 			for (auto &one : accepted) {
-				if (!fetch(tables.changes, one.change, tables.change_slot))
-					elog(ERROR, "a change is gone from %s", changes_name.c_str());
-				if (!one.snapshot) {
+				if (!fetch(tables.changes, one.change, tables.change_slot)) {
+					altered = true;
+					break;
+				}
+				if (!is_whole(tables)) { // SQL says what is wrong with it
+					left.push_back(one.change);
+				} else if (!one.snapshot) {
 					TupleTableSlot *row = insert.next();
 					fill(tables, row, nullptr);
 					MemoryContextSwitchTo(rows);
@@ -169,6 +180,8 @@ std::vector<Tid> move_snapshot_rows(const RunDefinition &run, const std::vector<
 		MemoryContextSwitchTo(caller);
 		MemoryContextDelete(tables.memory);
 	});
+	if (altered)
+		refuse_altered_change();
 	return left;
 }
 

@@ -186,6 +186,25 @@ def former_rejected(t):
     equal(t.rows(f"SELECT snapshot_records FROM courier.sync_details WHERE name = '{t.name}'"), [{"snapshot_records": 2}])
 
 
+ZERO = "00000000-0000-0000-0000-00000000000"
+
+
+@test("former match value: what is owed is no record's of its own, whatever the type of the key")
+def former_of_any_key(t):
+    for type, first, second in ("integer", 0, 1), ("text", "", "y"), ("uuid", ZERO + "0", ZERO + "1"):
+        name = f"{t.name}_{type}"
+        t.table([(first, type + "0"), (second, type + "1")], f"id {type} PRIMARY KEY, email text", name)
+        t.sync(name, relation=name, mode="mirror", mapping={"email": "email"}, match_on="{email}", requests=BY_EMAIL)
+        t.run(sync=name, succeeded_added=2)
+        only(t, "DELETE", Answer(422))
+        t.sql(f"UPDATE {name} SET email = 'new' WHERE id = '{second}'")
+        t.run("warning", name, succeeded_added=1, rejected_removed=1)
+        t.call(f"SELECT courier.retry_rejected('{name}')")
+        t.seen()
+        t.run(sync=name, succeeded_removed=1, requests=1)
+        equal(keys(t.seen()), [("DELETE", type + "1")])
+
+
 @test("former match value: a second rename, and the row gone, while the removal is still owed")
 def former_twice(t):
     people(t, (1, "a"))

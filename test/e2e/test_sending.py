@@ -221,6 +221,63 @@ def meddled(t):
     t.run(requests=0)
 
 
+def changes_of_run(t):
+    """The table with the changes of the run that is at work."""
+    run = t.admin(f"SELECT max(run_id) FROM courier.runs WHERE sync = '{t.name}'")
+    return t.admin(f"SELECT oid::regclass FROM pg_class WHERE relnamespace = 'courier_data'::regnamespace AND relname LIKE 'run\\_{run}\\_chg\\_%'")
+
+
+@test("a record that stands elsewhere in the snapshot than the comparison saw it is found by its key")
+def moved_in_snapshot(t):
+    by_id = {"insert": {"method": "POST", "body": "{{ record }}"}, "update": {"method": "PUT", "path": "/{{ remote_id }}", "body": "{{ record }}"}}
+    t.path = f"/plain/{t.name}"
+    t.table()
+    t.sql(f"INSERT INTO {t.name} SELECT n, repeat('x', 1000000) FROM generate_series(1, 16) n")
+    t.receiver.script(t.path, lambda request: Answer(200, {"id": f"r{request.json['id']}"}))
+    t.sync(requests=by_id, response={"remote_id": "/id"}, options={"concurrency": 1})
+    t.run(succeeded_added=16)
+    t.seen()
+    snapshot = "courier_data.snapshot_" + t.admin(f"SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}'")
+    moved = []
+
+    def move(request):
+        if not moved:
+            moved.append(changes_of_run(t))
+            t.admin(f"UPDATE {moved[0]} c SET at = (SELECT s.ctid FROM {snapshot} s WHERE s.k <> c.k ORDER BY s.k LIMIT 1)"
+                    f" WHERE ctid = (SELECT max(ctid) FROM {moved[0]})")
+        return Answer(200, {"id": f"r{request.json['id']}"})
+
+    t.receiver.script(t.path, move)
+    t.sql(f"UPDATE {t.name} SET name = name || 'y'")
+    t.run(succeeded_changed=16)
+    equal(sorted(r.path.rsplit("/", 1)[1] for r in t.seen()), sorted(f"r{n}" for n in range(1, 17)))
+    equal([len(moved), t.admin(f"SELECT count(*) FROM {snapshot} WHERE r = 'r' || k")], [1, "16"])
+
+
+@test("changes that the sync's owner writes to while they are on their way: the run fails and says so, and the server lives")
+def altered_changes(t):
+    batches(t, (0, "a"), options={"batch_size": 1, "concurrency": 1})
+    t.run(succeeded_added=1)
+    t.sql(f"INSERT INTO {t.name} SELECT n, repeat('x', 1000000) FROM generate_series(1, 16) n")
+    damage = [f"{column} = NULL" for column in ("op", "key", "pk", "rec", "h")] + ["op = 'z'", "k = NULL", "at = '(4000000000,1)'", "at = '(0,1)'"]
+    for what in damage:
+        def alter(request):
+            if damaged:
+                return Answer(200)
+            damaged.append(changes_of_run(t))
+            t.admin(f"UPDATE {damaged[0]} SET {what} WHERE ctid = (SELECT max(ctid) FROM {damaged[0]})")
+            return Answer(200)
+
+        damaged = []
+        t.receiver.script(f"{t.path}/up", alter)
+        t.sql(f"UPDATE {t.name} SET name = name || 'y'")
+        run = t.run("success" if what.startswith("at") else "failed", resync="full")
+        equal("internal" in (run["error_code"] or ""), False, f"{what}: {run['error']}")
+    t.receiver.script(f"{t.path}/up", Answer(200))
+    t.run(resync="full")
+    t.run(requests=0)
+
+
 @test("a snapshot that its owner has given a column and an index of his own is read and written all the same")
 def altered_snapshot(t):
     batches(t, (1, "a"), (2, "b"), (3, "c"))
