@@ -128,7 +128,7 @@ class Cpu:
     def __init__(self, postmaster):
         self.postmaster = postmaster
         self.series = collections.defaultdict(lambda: ([], []))  # pid -> times, seconds
-        self.titles, self.memory = {}, {}
+        self.titles, self.memory = {}, []  # memory: (time, MB) of run workers
         self.done = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
@@ -152,7 +152,7 @@ class Cpu:
                     if rounds % 16 == 0 and "run worker" in self.titles[pid]:
                         with open(f"/proc/{pid}/status") as f:
                             own = int(re.search(r"RssAnon:\s+(\d+)", f.read())[1]) / 1024
-                        self.memory[pid] = max(self.memory.get(pid, 0), own)
+                        self.memory.append((time.time(), own))
                 except (OSError, IndexError, TypeError):
                     continue
                 times, seconds = self.series[pid]
@@ -184,6 +184,10 @@ class Cpu:
             if mine:
                 total += self.at(pid, end) - self.at(pid, start)
         return total
+
+    def most_memory(self, start, end):
+        """MB of its own that a run worker had at most."""
+        return max((own for when, own in self.memory if start <= when <= end), default=0)
 
     def stop(self):
         self.done.set()

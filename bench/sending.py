@@ -109,7 +109,7 @@ class Sending:
         run(sql, "hundreds")
         ratios, rates, singly, hundreds = [], [], [], []
         cases = {"first run": [], "every record changed": []}  # of each round: CPU and WAL a record, CPU of a narrow UPDATE
-        sql.cluster.cpu.memory.clear()  # comparisons, which may sort and hash, are no part of it
+        compare_memory = send_memory = 0  # MB
         for n in range(self.rounds):
             floor = wrk(self.nginx.url)
             one = run(sql, "single", "full" if n else "none")
@@ -122,6 +122,7 @@ class Sending:
                 many = run(sql, name, resync)
                 wal = float(sql("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", lsn))
                 after = self.narrow_update()
+                compare_memory, send_memory = max(compare_memory, many.compare_memory), max(send_memory, one.send_memory, many.send_memory)
                 measured.append((many.send_cpu / self.records, wal / self.records, (before + after) / 2))
                 before = after
             rates.append((many.succeeded / many.send_wall) / (one.succeeded / one.send_wall))
@@ -136,7 +137,8 @@ class Sending:
                 floor=us(median(narrow), 1), measured=us(median(cpu), 1))
             add(f"WAL a record, {case}", median(wal), unit="B")
         add("CPU a record, a record a request", median(singly) * 1e6, unit="us")
-        add("memory of the worker's own (RssAnon)", max(sql.cluster.cpu.memory.values(), default=0), 40, unit="MB")
+        add("memory of the worker's own (RssAnon) while it sends", send_memory, 40, unit="MB")
+        add("while it compares: PostgreSQL's sums, sorts and hash tables", compare_memory, unit="MB")
 
     def two_workers(self):
         """Option workers, in turns with one worker; of a machine with two cores the receiver has a part too."""

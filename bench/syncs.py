@@ -35,6 +35,7 @@ class Run:
         if sending is None:
             sending = finished
         self.compare_cpu, self.compare_wall = cpu.seconds(started, sending), sending - started
+        self.compare_memory, self.send_memory = cpu.most_memory(started, sending), cpu.most_memory(sending, finished)
         self.send_cpu, self.send_wall = self.cpu - self.compare_cpu, finished - sending
 
 

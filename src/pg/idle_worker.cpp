@@ -1,14 +1,9 @@
 #include "pg/idle_worker.hpp"
 
-#include <fstream>
-
 #include "pg/guard.hpp"
+#include "pg/own_memory.hpp"
 #include "pg/settings.hpp"
 #include "pg/spi.hpp"
-
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 extern "C" {
 #include "catalog/pg_database.h"
@@ -20,12 +15,9 @@ extern "C" {
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 }
-
-#include <unistd.h>
 
 // An idle worker says that it is one by the wait event of its only wait, which every process can read in the array of
 // processes. So there is no list that could be wrong: a worker that dies says nothing any more, it needs no shared memory
@@ -65,15 +57,6 @@ void on_displaced(SIGNAL_ARGS) {
 bool is_idle(const PGPROC &proc) {
 	return proc.pid != 0 && wait_event != 0 &&
 	       *const_cast<const volatile uint32 *>(&proc.wait_event_info) == wait_event;
-}
-
-// Of this process alone. Where the system does not tell: what the server's allocator knows.
-std::size_t own_memory() {
-	std::ifstream file("/proc/self/statm");
-	std::size_t total = 0, resident = 0, shared = 0;
-	if (file >> total >> resident >> shared)
-		return (resident - shared) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-	return MemoryContextMemAllocated(TopMemoryContext, true);
 }
 
 struct Workers {
@@ -144,10 +127,7 @@ void begin() {
 bool may_stay(int runs) {
 	if (runs == 0 || runs >= most_runs || asked_to_leave || settings::worker_idle_time == 0 || !settings::enabled)
 		return false;
-#ifdef __GLIBC__
-	if (own_memory() > most_memory)
-		malloc_trim(0);
-#endif
+	give_back_memory();
 	if (own_memory() > most_memory)
 		return false;
 	const auto [idle, used] = count_workers();

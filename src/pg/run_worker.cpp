@@ -8,6 +8,7 @@
 #include "pg/housekeeping.hpp"
 #include "pg/idle_worker.hpp"
 #include "pg/jobs.hpp"
+#include "pg/own_memory.hpp"
 #include "pg/run_queue.hpp"
 #include "pg/run_worker.hpp"
 #include "pg/secrets.hpp"
@@ -199,6 +200,7 @@ Ending perform(RunDefinition &run, Client &client, const OperationMap &operation
 			transaction.commit();
 		}
 		report_activity("sending", run.sync);
+		give_back_memory(); // of the comparison
 		SendResult sent = run.digest_records ? send_digest(run, operations, client, found)
 		                                     : send_changes(run, operations, client, found);
 		if (auto end = stopped(sent))
