@@ -256,6 +256,12 @@ std::optional<milliseconds> from_structured_fields(std::span<const Header> heade
 	return wait;
 }
 
+bool mentions_rate(std::string_view name) {
+	constexpr std::string_view rate = "rate";
+	return std::search(name.begin(), name.end(), rate.begin(), rate.end(), [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; }) !=
+	       name.end();
+}
+
 } // namespace
 
 milliseconds backoff(int attempt, milliseconds base, milliseconds cap, double uniform) {
@@ -329,6 +335,9 @@ std::optional<milliseconds> parse_retry_after(std::string_view value, WallTime n
 }
 
 std::optional<milliseconds> parse_rate_limit(std::span<const Header> headers, WallTime now) {
+	// Most answers have none of them, and every answer is asked.
+	if (std::none_of(headers.begin(), headers.end(), [](const Header &header) { return mentions_rate(header.name); }))
+		return std::nullopt;
 	std::optional<milliseconds> wait = from_structured_fields(headers, now);
 	for (const char *prefix : {"ratelimit-", "x-ratelimit-", "x-rate-limit-", "x-sib-ratelimit-"}) {
 		auto remaining = field(headers, std::string(prefix) + "remaining");

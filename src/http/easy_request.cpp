@@ -41,6 +41,7 @@ namespace {
 constexpr long idle_seconds_not_idempotent = 4;
 // TLS writes larger than a record (16 kB) can leave in part although libcurl counts nothing yet.
 constexpr std::size_t one_tls_record = 8192;
+constexpr std::size_t usual_headers = 16;
 // Before bodies of more than 1 MB libcurl asks with "Expect: 100-continue".
 constexpr std::size_t asks_first = 512 << 10;
 
@@ -234,6 +235,7 @@ std::size_t EasyRequest::take_header(std::string_view line) {
 	}
 	if (line.starts_with("HTTP/")) { // a status line: of the answer, or of an informational one before it
 		answer_.headers.clear();
+		answer_.headers.reserve(usual_headers);
 		in_body_ = false;
 		return line.size();
 	}
