@@ -7,6 +7,7 @@
 #endif
 
 extern "C" {
+#include "access/brin_revmap.h"
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -15,6 +16,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "postmaster/bgworker.h"
+#include "storage/bufmgr.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
@@ -103,6 +105,27 @@ inline bool update_row(Relation relation, ItemPointer row, TupleTableSlot *slot,
 	which = indexes ? Indexes::all : Indexes::none;
 #endif
 	return result == TM_Ok;
+}
+
+// Whether a BRIN index has a summary, or one in the making, of the range of `block`, which ends before block `below`.
+inline bool brin_has_summary(Relation index, BlockNumber block, BlockNumber &below) {
+	BlockNumber pages = 0;
+	Buffer buffer = InvalidBuffer;
+	OffsetNumber at = InvalidOffsetNumber;
+#if PG_VERSION_NUM >= 170000
+	BrinRevmap *map = brinRevmapInitialize(index, &pages);
+	const BrinTuple *summary = brinGetTupleForHeapBlock(map, block, &buffer, &at, nullptr, BUFFER_LOCK_SHARE);
+#else
+	BrinRevmap *map = brinRevmapInitialize(index, &pages, nullptr);
+	const BrinTuple *summary = brinGetTupleForHeapBlock(map, block, &buffer, &at, nullptr, BUFFER_LOCK_SHARE, nullptr);
+#endif
+	if (summary != nullptr)
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
+	brinRevmapTerminate(map);
+	below = (block / pages + 1) * pages;
+	return summary != nullptr;
 }
 
 inline IndexScanDesc begin_index_scan(Relation relation, Relation index, Snapshot snapshot) {

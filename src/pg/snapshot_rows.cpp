@@ -27,6 +27,7 @@ struct Tables {
 	const OwnColumn *change, *stored; // the same names in the same order, as far as chg has them
 	int columns;
 	bool keep_payload;
+	IndexFetchTableData *same_page; // of changes
 	TupleTableSlot *change_slot, *stored_slot, *new_slot;
 	BlockNumber blocks;
 	MemoryContext memory;
@@ -38,6 +39,18 @@ bool fetch(Relation relation, Tid tid, TupleTableSlot *slot) {
 	if (!table_tuple_fetch_row_version(relation, &at, GetActiveSnapshot(), slot))
 		return false;
 	slot_getallattrs(slot);
+	return true;
+}
+
+// A change. They come in the order of the table, and this way of reading keeps the page that it has; it does not find a row that an
+// UPDATE has put there (mark_renamed).
+bool fetch_change(const Tables &tables, Tid tid) {
+	ItemPointerData at;
+	ItemPointerSet(&at, tid.block, tid.offset);
+	bool more = false;
+	if (!table_index_fetch_tuple(tables.same_page, &at, GetActiveSnapshot(), tables.change_slot, &more, nullptr))
+		return fetch(tables.changes, tid, tables.change_slot);
+	slot_getallattrs(tables.change_slot);
 	return true;
 }
 
@@ -133,13 +146,14 @@ std::vector<Tid> move_snapshot_rows(const RunDefinition &run, const std::vector<
 			tables.stored = stored.data();
 			tables.columns = columns;
 			tables.keep_payload = run.plan.keep_payload;
+			tables.same_page = table_index_fetch_begin(tables.changes);
 			tables.change_slot = table_slot_create(tables.changes, nullptr);
 			tables.stored_slot = table_slot_create(tables.snapshot, nullptr);
 			tables.new_slot = table_slot_create(tables.snapshot, nullptr);
 			tables.blocks = RelationGetNumberOfBlocks(tables.snapshot);
 			insert.open(tables.snapshot);
 			for (auto &one : accepted) {
-				if (!fetch(tables.changes, one.change, tables.change_slot)) {
+				if (!fetch_change(tables, one.change)) {
 					altered = true;
 					break;
 				}
@@ -167,6 +181,7 @@ std::vector<Tid> move_snapshot_rows(const RunDefinition &run, const std::vector<
 			insert.flush();
 			insert.close();
 			CommandCounterIncrement();
+			table_index_fetch_end(tables.same_page);
 			for (auto *slot : {tables.change_slot, tables.stored_slot, tables.new_slot})
 				ExecDropSingleTupleTableSlot(slot);
 		} else {

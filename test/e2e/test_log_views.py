@@ -69,3 +69,21 @@ def refused(t):
         except SqlError as error:
             equal(error.sqlstate, sqlstate, schema)
     equal(t.call(f"SELECT count(*) FROM pg_class WHERE relnamespace = '{there}'::regnamespace"), "1", "all or nothing")
+
+
+@test("the index of the log leads to every row of a key: where its range was summarized before it came, while it was half full, or not yet")
+def log_index(t):
+    rows = 3000  # some 35 pages of the log
+    t.path = f"/plain/{t.name}"
+    t.receiver.script(f"{t.path}/up", Answer(200))
+    t.table([(n, "x") for n in range(1, rows + 1)])
+    t.sync(requests={"upsert": {"method": "POST", "path": "/up", "body": {"rows": "{{ records }}"}, "idempotent": True}}, options={"batch_size": 100})
+    for run in range(1, 4):
+        t.run(resync="full", planned_changed=rows if run > 1 else 0)
+        found = t.admin(f"""SET enable_seqscan = off; EXPLAIN (COSTS off) SELECT FROM courier_internal.change_log WHERE run_id > 0 AND key = '7';
+            SELECT string_agg(DISTINCT (SELECT count(*) FROM courier_internal.change_log c JOIN courier_internal.sync s USING (sync_id)
+                                         WHERE c.run_id > 0 AND c.key = n::text AND s.name = '{t.name}')::text, ' ') FROM generate_series(1, {rows}, 41) n""")
+        assert "Bitmap Index Scan" in found and "Seq Scan" not in found, found
+        equal(found.splitlines()[-1], str(run))
+        t.admin("SELECT brin_summarize_new_values(i.oid::regclass) FROM pg_class i WHERE i.relam = (SELECT oid FROM pg_am WHERE amname = 'brin') AND i.relkind = 'i'"
+                " AND i.relnamespace = 'courier_internal'::regnamespace")
