@@ -107,8 +107,10 @@ inline bool update_row(Relation relation, ItemPointer row, TupleTableSlot *slot,
 	return result == TM_Ok;
 }
 
-// Whether a BRIN index has a summary, or one in the making, of the range of `block`, which ends before block `below`.
-inline bool brin_has_summary(Relation index, BlockNumber block, BlockNumber &below) {
+// What a BRIN index has of the range of `block`, which ends before block `below`. A placeholder: somebody is about to summarize it.
+enum class BrinSummary { none, placeholder, whole };
+
+inline BrinSummary brin_summary(Relation index, BlockNumber block, BlockNumber &below) {
 	BlockNumber pages = 0;
 	Buffer buffer = InvalidBuffer;
 	OffsetNumber at = InvalidOffsetNumber;
@@ -119,13 +121,16 @@ inline bool brin_has_summary(Relation index, BlockNumber block, BlockNumber &bel
 	BrinRevmap *map = brinRevmapInitialize(index, &pages, nullptr);
 	const BrinTuple *summary = brinGetTupleForHeapBlock(map, block, &buffer, &at, nullptr, BUFFER_LOCK_SHARE, nullptr);
 #endif
-	if (summary != nullptr)
+	BrinSummary found = BrinSummary::none;
+	if (summary != nullptr) {
+		found = BrinTupleIsPlaceholder(summary) ? BrinSummary::placeholder : BrinSummary::whole;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
 	brinRevmapTerminate(map);
 	below = (block / pages + 1) * pages;
-	return summary != nullptr;
+	return found;
 }
 
 inline IndexScanDesc begin_index_scan(Relation relation, Relation index, Snapshot snapshot) {

@@ -1,6 +1,7 @@
 #include "pg/housekeeping.hpp"
 
 #include "pg/locks.hpp"
+#include "pg/log_index.hpp"
 #include "pg/run_queue.hpp"
 #include "pg/settings.hpp"
 
@@ -125,6 +126,11 @@ void drop_old_partitions() {
 		isolated("drop a partition of its logs", [&] { drop_partition(name); });
 }
 
+void complete_log_indexes() {
+	for (const LogIndex &index : incomplete_log_indexes())
+		isolated("complete an index of its logs", [&] { complete_log_index(index); });
+}
+
 void delete_old_budgets() {
 	(void)in_extension_transaction(false, [] {
 		return spi_execute("DELETE FROM courier_internal.destination_state WHERE budget <> '' AND GREATEST(free_at, "
@@ -177,6 +183,7 @@ void ensure_partitions(int kept) {
 void keep_house() {
 	isolated("make the partitions of its logs", [] { ensure_partitions(); });
 	isolated("find old partitions of its logs", [] { drop_old_partitions(); });
+	isolated("find incomplete indexes of its logs", [] { complete_log_indexes(); });
 	isolated("delete old rate budgets", [] { delete_old_budgets(); });
 	isolated("delete old runs", [] { delete_old_runs(); });
 	isolated("forget old alert events", [] {

@@ -118,10 +118,9 @@ void BulkInsert::flush() {
 		const BlockNumber block = ItemPointerGetBlockNumber(&slots[i]->tts_tid);
 		if (brin && (block < first || block >= below)) {
 			BlockNumber end = 0;
-			if (brin_has_summary(brin, block, end))
-				first = below = 0;
-			else
-				first = block, below = end;
+			const bool summarized = brin_summary(brin, block, end) != BrinSummary::none;
+			first = summarized ? 0 : block;
+			below = summarized ? 0 : end;
 		}
 		if (block < first || block >= below)
 			insert_into_indexes(slots[i], Indexes::all);

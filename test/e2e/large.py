@@ -129,6 +129,15 @@ def main():
                 "VACUUM ANALYZE courier_internal.change_log", "ANALYZE courier_internal.request, courier_internal.request_key", timeout=3600)
         step("logs of thirty days, two changes and a request of every record", logs)
 
+        def completed():
+            left = ("SELECT count(*) FROM pg_inherits WHERE inhparent = 'courier_internal.change_log'::regclass AND inhrelid::regclass::text ~ 'large_'"
+                    " AND obj_description(inhrelid, 'pg_class') IS NULL")
+            until = time.time() + 300
+            while sql(left) != "0":
+                assert time.time() < until, f"{sql(left)} days are left"
+                time.sleep(1)
+        step("housekeeping completes the indexes of days that are over", completed)
+
         def look(what, query, rows, limit=50):
             """Planning and execution in a session that has planned it once."""
             took = []

@@ -38,8 +38,32 @@ my $kept = join ' ', sort "_2160min_" . $date->(1), '_' . $date->(3);
 $node->safe_psql('app', "INSERT INTO courier_internal.destination_state SELECT destination_id, b, now() - f, now() + u FROM courier_internal.destination,"
 	. " (VALUES ('old', interval '2 hours', interval '-2 hours'), ('used', '1 min', '-2 hours'), ('blocked', '2 hours', '1 day')) v (b, f, u)");
 
+# A summary that was begun and cancelled, as autovacuum is when it stands in somebody's way: its placeholder stays in the index.
+my $day = 'courier_internal.change_log_' . $date->(3);
+my $index = $node->safe_psql('app', "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = '$day'::regclass");
+$node->safe_psql('app', <<SQL);
+CREATE EXTENSION pageinspect;
+INSERT INTO $day (run_id, sync_id, key, primary_key, change, outcome, changed_at, kept)
+    SELECT 1, 0, n::text, '{}', 'added', 'succeeded', to_date(right('$day', 8), 'YYYYMMDD') + interval '12 hours', 0 FROM generate_series(1, 50000) n;
+SQL
+my $ranges = "SELECT count(*) FILTER (WHERE placeholder) || ' of ' || count(*) FROM (SELECT (brin_page_items(get_raw_page('$index', p::integer), '$index')).*"
+  . " FROM generate_series(0, pg_relation_size('$index') / 8192 - 1) p WHERE brin_page_type(get_raw_page('$index', p::integer)) = 'regular' OFFSET 0) i WHERE attnum = 1";
+my $every = $node->safe_psql('app', "SELECT (pg_relation_size('$day') / 8192 + 7) / 8");
+for (1 .. 200) {
+	$node->psql('app', 'SET statement_timeout = ' . (1 + $_ % 40) . "; SELECT brin_summarize_new_values('$index')");
+	last if $node->safe_psql('app', $ranges) =~ /^1 of/;
+	$node->safe_psql('app', "SELECT brin_desummarize_range('$index', g * 8) FROM generate_series(0, $every) g");
+}
+like($node->safe_psql('app', $ranges), qr/^1 of/, 'the summary of a range was begun, and cancelled');
+$node->safe_psql('app', "VACUUM $day");
+like($node->safe_psql('app', $ranges), qr/^1 of/, 'VACUUM takes it for a summary');
+
 $node->restart; # the scheduler keeps house when it begins, and every minute
 until_sql($node, $left, join("\n", ($kept) x 3), 'old days to be dropped');
+until_sql($node, $ranges, "0 of $every", 'the index of an old day to be complete');
+pass('the index of a day that is over is complete');
+until_sql($node, "SELECT obj_description('$day'::regclass, 'pg_class') IS NOT NULL", 't', 'it to be noted');
+is($node->safe_psql('app', "SELECT obj_description('courier_internal.change_log_$today'::regclass, 'pg_class') IS NULL"), 't', 'that of today is left alone');
 pass('a day that ended before the retention of its rows is gone, others are there');
 is($node->safe_psql('app', "SELECT sum(n_tup_del) FROM pg_stat_all_tables WHERE schemaname = 'courier_internal' AND relname ~ '^(change_log|request)'"), 0, 'and no row was deleted');
 until_sql($node, "SELECT string_agg(budget, ' ' ORDER BY budget) FROM courier_internal.destination_state WHERE budget <> ''", 'blocked used', 'old budgets to go');
