@@ -33,10 +33,10 @@ class Finding:
     def sync(self, name, relation, key=("id",)):
         make_sync(self.sql, name, relation, self.url, key=key, mode="mirror", batch_size=100, concurrency=16)
 
-    def cancelled_first_run(self, name):
+    def cancelled_first_run(self, name, model):
         """The comparison of a first run; what it would send is not sent."""
         sql = self.sql
-        f = floor(sql, name)
+        f = floor(sql, model)
         run_id = sql("SELECT courier.trigger_sync(%s)", name)
         sql(f"DO $$ BEGIN WHILE (SELECT status FROM courier_internal.run WHERE run_id = {run_id}) IN ('queued', 'querying') LOOP PERFORM pg_sleep(0.005); END LOOP; END $$")
         sql("SELECT courier.cancel_run(%s)", run_id)
@@ -50,7 +50,13 @@ class Finding:
         self.sync(name, name)
 
     def first(self):
-        ratio, f, spent = self.cancelled_first_run("m")
+        # Of three: the first one of a new cluster pays for every page of shared memory that it is the first to touch.
+        found = []
+        for n in range(3):
+            self.sync(f"first_{n}", "m")
+            found.append(self.cancelled_first_run(f"first_{n}", "m"))
+            self.sql(f"SELECT courier.drop_sync('first_{n}')")
+        ratio, f, spent = (median(column) for column in zip(*found))
         self.report.add("first run, every record with its payload", ratio, 5.5, floor=f"{f:.2f} s", measured=f"{spent:.2f} s", unit="F")
         self.baseline("m")
 

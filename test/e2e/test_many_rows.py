@@ -1,6 +1,7 @@
 """Models that are large enough for a comparison to ask first where anything differs (core/plan_buckets.cpp)."""
 
 from harness import equal, methods, test
+from receiver import Answer
 
 ROWS = 30000
 
@@ -61,4 +62,18 @@ def events(t):
     t.insert((2, "back"))
     t.run(requests=0)
     t.sql(f"DELETE FROM {t.name} WHERE id = 2")
+    t.run(requests=0)
+
+
+@test("records of several pages: what was settled is the record that was sent, also where it has another's place in memory")
+def pages(t):
+    t.path = f"/plain/{t.name}"
+    t.receiver.script(f"{t.path}/up", Answer(200))
+    t.table(columns="id integer PRIMARY KEY, name text")
+    t.sql(f"INSERT INTO {t.name} SELECT n, repeat('x', 2000) FROM generate_series(1, 8000) n")  # a page is of 4 MB
+    t.sync(requests={"upsert": {"method": "POST", "path": "/up", "body": {"rows": "{{ records }}"}, "idempotent": True}}, options={"batch_size": 100, "concurrency": 1})
+    t.run(succeeded_added=8000)
+    t.run(requests=0)
+    t.sql(f"UPDATE {t.name} SET name = name || 'y'")
+    t.run(succeeded_changed=8000)
     t.run(requests=0)
