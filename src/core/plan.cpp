@@ -22,12 +22,14 @@
 // differs from what the former mapping makes of the same row. A row whose snapshot hash equals ho has not changed at the
 // source, so it is sent only if d.
 //
-// Columns of dif: at is where the key's row stands in the snapshot, which spares the sender a look into the index; op f is a key that has gone and that the destination never had (it was skipped): the snapshot forgets it
-// and nothing is sent. Where gone records are not told at all, every one of them is r, and forget_removed forgets them.
+// Columns of dif: at is where the key's row stands in the snapshot, which spares the sender a look into the index; op f
+// is a key that has gone and that the destination never had (it was skipped): the snapshot forgets it and nothing is
+// sent. Where gone records are not told at all, every one of them is r, and forget_removed forgets them.
 //
-// Columns of chg: at as in dif, where it is known; op is a, c or r; phase is 0 normal, 1 refused before, 8 refused before and not due yet. It is filled in
-// sending order and read by TID range, which needs no index. former marks a removal that tells of a record's previous match
-// value (mh, mv and r are that value then, and what becomes of it is in plan_former.cpp), and the addition that goes with it.
+// Columns of chg: at as in dif, where it is known; op is a, c or r; phase is 0 normal, 1 refused before, 8 refused
+// before and not due yet. It is filled in sending order and read by TID range, which needs no index. former marks a
+// removal that tells of a record's previous match value (mh, mv and r are that value then, and what becomes of it is in
+// plan_former.cpp), and the addition that goes with it.
 //
 // Duplicate keys are not searched for: a key that the model has twice meets itself in the join back to the model, so chg
 // gets more rows than dif has. Only then is it asked which they are.

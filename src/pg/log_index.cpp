@@ -10,13 +10,14 @@ extern "C" {
 #include "storage/bufmgr.h"
 }
 
-// A BRIN index has a summary of each range of pages. Whoever makes one (VACUUM) puts a placeholder there first. If he is cancelled, as an
-// autovacuum is that stands in somebody's way, or dies, it stays: VACUUM takes it for a summary. A look-up must read that range then, and
-// reads all that come after it as well, because the server forgets to take a flag back (bringetbitmap, at least up to 18): 20 to 75 ms in
-// a day of 330,000 rows, where it needs less than 1.
+// A BRIN index has a summary of each range of pages. Whoever makes one (VACUUM) puts a placeholder there first. If he
+// is cancelled, as an autovacuum is that stands in somebody's way, or dies, it stays: VACUUM takes it for a summary. A
+// look-up must read that range then, and reads all that come after it as well, because the server forgets to take a
+// flag back (bringetbitmap, at least up to 18): 20 to 75 ms in a day of 330,000 rows, where it needs less than 1.
 //
-// So when a day is over and nothing is written to its partition any more, every range gets its summary here, once. A comment on the partition says that it
-// has been done. Under the lock that summarizing takes, a placeholder is nobody's.
+// So when a day is over and nothing is written to its partition any more, every range gets its summary here, once. A
+// comment on the partition says that it has been done. Under the lock that summarizing takes, a placeholder is
+// nobody's.
 
 namespace courier::pg {
 
