@@ -53,9 +53,9 @@ class Finding:
         # Of three: the first one of a new cluster pays for every page of shared memory that it is the first to touch.
         found = []
         for n in range(3):
-            self.sync(f"first_{n}", "m")
-            found.append(self.cancelled_first_run(f"first_{n}", "m"))
-            self.sql(f"SELECT courier.drop_sync('first_{n}')")
+            self.sync(f"m_first_{n}", "m")
+            found.append(self.cancelled_first_run(f"m_first_{n}", "m"))
+            self.sql(f"SELECT courier.drop_sync('m_first_{n}')")
         ratio, f, spent = (median(column) for column in zip(*found))
         self.report.add("first run, every record with its payload", ratio, 5.5, floor=f"{f:.2f} s", measured=f"{spent:.2f} s", unit="F")
         self.baseline("m")
