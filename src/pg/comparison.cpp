@@ -3,8 +3,7 @@
 #include "core/plan_doubt.hpp"
 #include "destinations/operations.hpp"
 #include "pg/fault.hpp"
-#include "pg/snapshot_table.hpp"
-#include "pg/spi.hpp"
+#include "pg/settlement.hpp"
 
 // The statements are core/plan.hpp; this file knows their order, and who may run which: what touches model, mapping,
 // snapshot or scratch tables runs as the sync's owner, what touches courier_internal as the extension's owner. Values pass
@@ -38,11 +37,13 @@ OwnerSettings join_back_settings(std::int64_t changes) {
 }
 
 // Copies what was refused before into the run's scratch, page by page: the owner may not read courier_internal.
-void copy_rejected(RunDefinition &run) {
+void copy_rejected(RunDefinition &run, SnapshotTable table) {
 	{
 		UserContext context(run.as_owner());
 		spi_execute(create_rejected(run.plan));
 	}
+	if (table == SnapshotTable::made)
+		return; // what was refused is forgotten
 	std::string after, after_former;
 	bool first = true;
 	for (;;) {
@@ -354,12 +355,12 @@ void find_changes(RunDefinition &run, Comparison &result, bool given_up) {
 Comparison compare_model(RunDefinition &run) {
 	Plan &plan = run.plan;
 	Comparison result;
-	ensure_snapshot(run);
+	result.table = ensure_snapshot(run);
 	if (plan.only_key.empty()) // keys of another type say nothing
 		take_in_doubt(run, run.former && same_key_types(*run.former, plan));
 	bool given_up = plan.rename_by_removal && prepare_former(run);
 	plan.small = run.former && run.snapshot_records <= few_rows;
-	copy_rejected(run);
+	copy_rejected(run, result.table);
 	if (is_all_new(run))
 		add_all(run, result);
 	else
@@ -376,42 +377,48 @@ Comparison compare_model(RunDefinition &run) {
 		return result;
 	if (result.changed + result.removed > 0)
 		run_as_owner(run, note_in_doubt(plan));
-	if (plan.only_key.empty()) {
-		if (plan.has_rejected)
-			forget_stale_rejected(run);
-		store_invalid(run);
-		store_format(run, run.first_run_done);
-	} else if (!run.former) {
-		store_format(run, false); // what the test puts into the snapshot has this form
-	}
 	return result;
 }
 
 Comparison take_baseline(RunDefinition &run) {
 	Comparison result;
-	ensure_snapshot(run);
+	result.table = ensure_snapshot(run);
 	take_in_doubt(run, false);
 	RowCounts counts = stage_model(run);
 	run_as_owner(run, create_changes(run.plan));
 	note_unusable(run, counts, result);
 	run_as_owner(run, baseline_remove(run.plan), merge_settings());
 	run_as_owner(run, baseline_fill(run.plan));
-	result.snapshot_change =
-	    snapshot_count(run) -
-	    spi_execute("SELECT snapshot_records FROM courier_internal.sync_state WHERE sync_id = $1", run.sync_id)
-	        .get<std::int64_t>(0, 0);
 	// What could not be taken has no place in the snapshot either: copies of a key, shared match values.
-	result.invalid = counts.rows - snapshot_count(run);
+	result.records = snapshot_count(run);
+	result.invalid = counts.rows - *result.records;
 	if (result.invalid > counts.null_keys + counts.null_matches) {
 		run_as_owner(run, note_baseline_duplicates(run.plan));
 		if (run.plan.keep_match())
 			run_as_owner(run, note_shared_matches(run.plan));
 	}
 	forget_former(run);
-	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
-	store_invalid(run);
-	store_format(run, true);
 	return result;
+}
+
+void store_comparison(const RunDefinition &run, const Comparison &found) {
+	const Plan &plan = run.plan;
+	note_snapshot(run, found.table);
+	if (run.is_baseline())
+		spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = $2 WHERE sync_id = $1", run.sync_id,
+		            *found.records);
+	else
+		count_snapshot(run.sync_id, found.snapshot_change);
+	if (run.is_baseline() || found.table == SnapshotTable::made)
+		spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
+	else if (plan.only_key.empty() && plan.has_rejected)
+		forget_stale_rejected(run);
+	if (plan.only_key.empty()) {
+		store_invalid(run);
+		store_format(run, run.first_run_done || run.is_baseline());
+	} else if (!run.former) {
+		store_format(run, false); // what the test puts into the snapshot has this form
+	}
 }
 
 // The run is in the name. Asking of every run that there ever was whether a table is named like it cost 5 ms where

@@ -45,6 +45,7 @@ COURIER_FUNCTION(courier_create_snapshot_table) {
 		Rows rows = spi_execute("SELECT name FROM courier_internal.sync WHERE sync_id = $1", PG_GETARG_INT32(0));
 		RunDefinition run = definition_of(rows.get<std::string>(0, 0));
 		make_snapshot(run);
+		note_snapshot(run, SnapshotTable::made);
 	});
 }
 

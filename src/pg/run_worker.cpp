@@ -133,8 +133,9 @@ std::optional<Ending> plan_run(RunDefinition &run, Comparison &found) {
 		Spi spi;
 		found = run.is_baseline() ? take_baseline(run) : compare_model(run);
 		if (!found.blocked) {
+			transaction.become_read_committed();
+			store_comparison(run, found);
 			write_plan(run, found);
-			count_snapshot(run.sync_id, found.snapshot_change);
 		}
 	}
 	if (!found.blocked) {

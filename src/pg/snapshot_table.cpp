@@ -33,14 +33,6 @@ bool check_own_table(const RunDefinition &run, const std::string &table) {
 	return true;
 }
 
-// Which table it is: the owner of that one, and of no other of the same name, owns the sync.
-void note_snapshot(const RunDefinition &run) {
-	spi_execute("INSERT INTO courier_internal.sync_state AS t (sync_id, snapshot_oid)"
-	            " VALUES ($1, pg_catalog.to_regclass($2)::pg_catalog.oid)"
-	            " ON CONFLICT (sync_id) DO UPDATE SET snapshot_oid = excluded.snapshot_oid",
-	            run.sync_id, snapshot_table(run.sync_id));
-}
-
 } // namespace
 
 bool same_key_types(const PlanFormat &former, const Plan &plan) {
@@ -55,11 +47,20 @@ bool is_plain_table(const RunDefinition &run, const std::string &table) {
 
 void make_snapshot(const RunDefinition &run) {
 	run_as_owner(run, create_snapshot(run.plan));
-	note_snapshot(run);
-	spi_execute("UPDATE courier_internal.sync_state SET snapshot_records = 0 WHERE sync_id = $1", run.sync_id);
 }
 
-void ensure_snapshot(RunDefinition &run) {
+// Which table it is: the owner of that one, and of no other of the same name, owns the sync.
+void note_snapshot(const RunDefinition &run, SnapshotTable done) {
+	if (done == SnapshotTable::kept)
+		return;
+	spi_execute("INSERT INTO courier_internal.sync_state AS t (sync_id, snapshot_oid)"
+	            " VALUES ($1, pg_catalog.to_regclass($2)::pg_catalog.oid)"
+	            " ON CONFLICT (sync_id) DO UPDATE SET snapshot_oid = excluded.snapshot_oid,"
+	            "   snapshot_records = CASE WHEN $3 THEN 0 ELSE t.snapshot_records END",
+	            run.sync_id, snapshot_table(run.sync_id), done == SnapshotTable::made);
+}
+
+SnapshotTable ensure_snapshot(RunDefinition &run) {
 	bool exists =
 	    !spi_execute("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", snapshot_table(run.sync_id)).is_null(0, 0);
 	bool renew = run.resync != "none";
@@ -70,15 +71,14 @@ void ensure_snapshot(RunDefinition &run) {
 			run_as_owner(run, "DROP TABLE " + snapshot_table(run.sync_id));
 			forget_former(run);
 			make_snapshot(run);
-			return;
+			return SnapshotTable::made;
 		}
 		if (same_key_names(*run.former, run.plan)) {
-			if (!same_key_types(*run.former, run.plan)) {
-				for (auto &statement : convert_snapshot(run.plan, run.former->key))
-					run_as_owner(run, statement);
-				note_snapshot(run);
-			}
-			return;
+			if (same_key_types(*run.former, run.plan))
+				return SnapshotTable::kept;
+			for (auto &statement : convert_snapshot(run.plan, run.former->key))
+				run_as_owner(run, statement);
+			return SnapshotTable::converted;
 		}
 		if (!renew)
 			throw Error(
@@ -96,7 +96,7 @@ void ensure_snapshot(RunDefinition &run) {
 	run.plan.former_lost = false;
 	forget_former(run);
 	make_snapshot(run);
-	spi_execute("DELETE FROM courier_internal.rejected WHERE sync_id = $1", run.sync_id);
+	return SnapshotTable::made;
 }
 
 void check_snapshot_table(const RunDefinition &run) {

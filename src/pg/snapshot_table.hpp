@@ -5,11 +5,16 @@
 // The table that holds what a destination has accepted, from its making to the check before each use.
 namespace courier::pg {
 
-// Makes the snapshot table, or makes it anew when the model's primary key is another one.
-void ensure_snapshot(RunDefinition &run);
+enum class SnapshotTable { kept, converted, made };
+
+// Makes the snapshot table, or makes it anew when the model's primary key is another one. What it did is to be noted.
+SnapshotTable ensure_snapshot(RunDefinition &run);
 
 // Just the table, empty.
 void make_snapshot(const RunDefinition &run);
+
+// Says in courier_internal what was done to the table: which one it is now, and that it is empty if it was made.
+void note_snapshot(const RunDefinition &run, SnapshotTable done);
 
 // A plain table of the sync's owner, without triggers, rules, row security and children. It must exist.
 bool is_plain_table(const RunDefinition &run, const std::string &table);

@@ -380,6 +380,10 @@ Transaction::Transaction(Isolation isolation, bool snapshot) : caller_context_(C
 	snapshot_ = snapshot;
 }
 
+void Transaction::become_read_committed() {
+	XactIsoLevel = XACT_READ_COMMITTED;
+}
+
 void Transaction::commit() {
 	call_postgres([this] {
 		if (snapshot_)

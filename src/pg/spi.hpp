@@ -178,6 +178,12 @@ public:
 	Transaction(const Transaction &) = delete;
 	Transaction &operator=(const Transaction &) = delete;
 
+	// Whoever changes a row that another session has changed since a REPEATABLE READ transaction began fails with 40001. From
+	// here on each statement sees what is committed, and changes that. There is no way back, and nothing may be read that
+	// must agree with what was read before. (SQL cannot ask for it in a transaction that has read something; for the server it is
+	// a question of which snapshot the next statement gets.)
+	void become_read_committed();
+
 	void commit(); // and flushes statistics
 
 private:

@@ -80,6 +80,32 @@ until_sql($node, "SELECT waiting_for IS NOT NULL FROM courier.progress WHERE run
 $holder->query_safe('ROLLBACK');
 until_sql($node, "SELECT status FROM courier.runs WHERE run_id = $run", 'success');
 pass('lock: when it is let go, the run goes on');
+
+# While a model is read for minutes, its sync is paused, resumed and altered: nobody waits for the other, and the run does not fail for it.
+sql(<<'SQL');
+CREATE FUNCTION held() RETURNS boolean LANGUAGE plpgsql VOLATILE AS 'BEGIN PERFORM pg_catalog.pg_advisory_xact_lock_shared(42); RETURN true; END';
+CREATE VIEW long AS SELECT id, name FROM item WHERE held();
+SELECT courier.create_model('long', relation => 'long', primary_key => '{id}');
+SQL
+make_syncs("VALUES ('long', 'long', 'manual')");
+sub alter_while_it_reads
+{
+	my ($run_of, $schedule) = @_;
+	$holder->query_safe('SELECT pg_advisory_lock(42)');
+	my $run = sql("SELECT courier.trigger_sync('long')");
+	until_sql($node, "SELECT waiting_for FROM courier.progress WHERE run_id = $run", "a lock that process $pid holds", "$run_of to wait");
+	sql("SET statement_timeout = '5 s'; SELECT courier.pause_sync('long'); SELECT courier.resume_sync('long')");
+	sql("SET statement_timeout = '5 s'; SELECT courier.alter_sync('long', schedule => '$schedule')");
+	$holder->query_safe('SELECT pg_advisory_unlock(42)');
+	until_sql($node, "SELECT count(*) FROM courier.progress WHERE run_id = $run", 0, "$run_of to end");
+	is(sql("SELECT status || COALESCE(': ' || error, '') FROM courier.runs WHERE run_id = $run"), 'success', "altered meanwhile: $run_of succeeds");
+}
+alter_while_it_reads('a first run', '0 0 1 1 *');
+is(details('long', 'snapshot_records'), 2, 'altered meanwhile: a first run counts its snapshot');
+sql("DELETE FROM item WHERE id = 2");
+alter_while_it_reads('a run that forgets what is gone', 'manual');
+is(details('long', 'snapshot_records'), 1, 'altered meanwhile: so does one that forgets what is gone');
+sql("INSERT INTO item VALUES (2, 'two')");
 $holder->quit;
 
 # No worker slot: one for replication, the launcher, the scheduler, one run.
