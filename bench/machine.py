@@ -45,7 +45,7 @@ def describe():
 class Cluster:
     """PostgreSQL as it comes, but for what is in `settings`; everything lives in one directory that goes in the end."""
 
-    settings = {"shared_buffers": "2GB", "max_wal_size": "16GB", "max_connections": "60", "max_worker_processes": "16"}
+    settings = {"shared_buffers": "2GB", "min_wal_size": "4GB", "max_wal_size": "16GB", "max_connections": "60", "max_worker_processes": "16"}
 
     def __init__(self, stage):
         self.directory = tempfile.mkdtemp(prefix="pg_courier-bench-")
@@ -110,6 +110,11 @@ class Session:
                 return None
             rows = cursor.fetchall()
         return rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else rows
+
+    def make_wal_files(self):
+        """WAL files as a server has them that has been at work. Where there is none to be used again, whoever needs the next one fills 16 MB with zeros first."""
+        self("SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 1000000))) FROM generate_series(1, 2500)")
+        self("CHECKPOINT")
 
     def timed(self, sql):
         """(CPU seconds of this backend and its parallel workers, wall seconds)"""

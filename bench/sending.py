@@ -102,6 +102,7 @@ class Sending:
     def throughput(self):
         sql, add = self.sql, self.report.add
         single = max(self.records // 5, 1000)
+        sql.make_wal_files()
         make_table(sql, "sent", self.records)
         make_table(sql, "sent_singly", single)
         self.sync("single", "sent_singly", self.nginx.url, batch_size=1, concurrency=64)
@@ -130,10 +131,10 @@ class Sending:
             sql(f"SELECT courier.drop_sync('first_{n}')")
         add("64 connections, a record a request: requests/s of wrk's", median(ratios), 0.25, most=False, floor=f"{floor:.0f}/s", measured=f"{one.requests / one.send_wall:.0f}/s")
         add("batches of 100: records/s of those of a record a request", median(rates), 4, most=False, measured=f"{median(hundreds):.0f}/s")
-        # The must is 5 us on a machine whose narrow UPDATE took 2.3 us a row (lab); us alone would judge the machine.
+        # The must is 5 us, of a machine whose narrow UPDATE took 2.3 us a row (lab). A slower one may take as much more as its UPDATE takes.
         for case, measured in cases.items():
             cpu, wal, narrow = zip(*measured)
-            add(f"CPU a record, batches of 100, {case}: of a narrow UPDATE's", median([a / b for a, b in zip(cpu, narrow)]), 5 / 2.3,
+            add(f"CPU a record, batches of 100, {case}: us where a narrow UPDATE takes 2.3", median(cpu) * 1e6 * min(1, 2.3e-6 / median(narrow)), 5, unit="us",
                 floor=us(median(narrow), 1), measured=us(median(cpu), 1))
             add(f"WAL a record, {case}", median(wal), unit="B")
         add("CPU a record, a record a request", median(singly) * 1e6, unit="us")
