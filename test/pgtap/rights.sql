@@ -137,7 +137,7 @@ SELECT v.what, replace(replace(replace(v.statement, '$queued', q.run_id::text), 
     ('change an alert', 'SELECT courier.alter_alert(''rights_alert'', muted_until => ''2100-01-01'')', 'oma'),
     ('drop an alert', 'SELECT courier.drop_alert(''rights_alert'')', 'oma'),
     ('wait for a run', 'SELECT courier.wait_for_run($blocked, ''1 ms'')', 'omvpa'),
-    ('send one record', 'SELECT courier.test_record(''rights_sync'', ''1'', timeout => ''1 ms'')', 'ompa'),
+    ('send one record', 'SELECT courier.test_record(''rights_sync'', ''1'')', 'ompa'),
     ('try a destination', 'SELECT courier.test_destination(''rights_destination'')', 'ompa'),
     ('set pg_courier.allow_addresses', 'SET LOCAL pg_courier.allow_addresses = ''0.0.0.0/0''', ''),
     ('set pg_courier.secrets_directory', 'SET LOCAL pg_courier.secrets_directory = ''/''', '')) v (what, statement, who)
@@ -147,7 +147,7 @@ SELECT is(pg_temp.try(r.role, replace(replace(a.statement, '$own_model', quote_l
                                       '$own_destination', quote_literal(CASE WHEN r.letter IN ('o', 'm') THEN 'rights_common' ELSE 'of_' || r.role END))),
           -- What a worker does for the caller it cannot do for a transaction that is not committed yet: allowed, and told so. Whose runs one
           -- may not see do not exist.
-          CASE WHEN a.who LIKE '%' || r.letter || '%' THEN CASE a.what WHEN 'send one record' THEN '57014 no answer within the timeout'
+          CASE WHEN a.who LIKE '%' || r.letter || '%' THEN CASE a.what WHEN 'send one record' THEN '55000 sync "rights_sync" is not committed yet'
                                                                                  WHEN 'try a destination' THEN '55000 destination "rights_destination" is not committed yet' ELSE 'yes' END
                WHEN a.what = 'wait for a run' THEN '42704 run ' || substring(a.statement, '\d+') || ' does not exist'
                WHEN a.statement LIKE '%apply_config%' AND r.letter IN ('s', '-') THEN '42710 sync "rights_sync" already exists' -- names are for all
