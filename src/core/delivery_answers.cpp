@@ -280,8 +280,9 @@ void Delivery::State::switch_change(Batch &batch, std::size_t index, const Recor
 	} else if (change) {
 		// Another request about the same record: a destination that remembers keys must not answer with its first answer.
 		record.change = *change;
-		record.idempotency_key.resize(trail.key_length);
-		record.idempotency_key.append("-").append(to_text(*change));
+		record.idempotency_key.shorten(trail.key_length);
+		record.idempotency_key.append("-");
+		record.idempotency_key.append(to_text(*change));
 		push(std::move(record), trail);
 	} else {
 		auto why = verdict;

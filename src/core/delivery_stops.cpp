@@ -24,7 +24,7 @@ void Delivery::State::settle(Record &&record, const Trail &trail, Outcome outcom
 	--(trail.offered == Change::removed ? open_removals : open_upserts);
 	open_bytes -= text_size(record);
 	record.change = trail.offered;
-	record.idempotency_key.resize(trail.key_length);
+	record.idempotency_key.shorten(trail.key_length);
 	Settled &its = (hold ? held : settled).emplace_back();
 	its.record = std::move(record);
 	// Not unsent: were it aborted, the next run would send it as something new, with another idempotency key.

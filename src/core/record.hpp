@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/idempotency_key.hpp"
+
 namespace courier {
 
 enum class Change : char { added = 'a', changed = 'c', removed = 'r' };
@@ -26,7 +28,7 @@ struct Record {
 	std::string fields;          // the mapped record as a JSON object; for removals: the match fields (else the key)
 	std::string previous;        // last accepted values of the match fields as a JSON object; empty: not known
 	std::string remote_id;       // identifier the destination gave; empty: not known
-	std::string idempotency_key; // stable across retries of the same change
+	IdempotencyKey idempotency_key; // stable across retries of the same change
 };
 
 } // namespace courier

@@ -282,10 +282,10 @@ bool DeclarativeClient::forget_token() {
 
 std::string DeclarativeClient::batch_key(std::span<const Record> batch, std::span<const std::size_t> records) const {
 	if (records.size() == 1)
-		return batch[records[0]].idempotency_key;
+		return std::string(batch[records[0]].idempotency_key);
 	std::string keys;
 	for (auto i : records)
-		(keys += batch[i].idempotency_key) += '\n';
+		(keys += std::string_view(batch[i].idempotency_key)) += '\n';
 	return http::sha256_hex(keys);
 }
 

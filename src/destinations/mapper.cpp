@@ -109,7 +109,7 @@ void Division::index_records() {
 			const Record &record = batch_[records_[i]];
 			std::string id;
 			if (field == "idempotency_key") {
-				id = record.idempotency_key;
+				id = std::string_view(record.idempotency_key);
 			} else {
 				auto value = json_find(record.fields, path);
 				if (!value)

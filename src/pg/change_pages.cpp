@@ -90,6 +90,7 @@ Underway underway_of(const ChangeRow &row) {
 		underway.former_value = uuid_text(*row.former_value).view();
 	underway.in_snapshot = row.in_snapshot;
 	underway.snapshot_tid = row.snapshot_tid;
+	underway.snapshot_key = row.snapshot_key;
 	underway.hash = row.hash;
 	underway.origin = row.origin;
 	underway.change = static_cast<Change>(row.op);

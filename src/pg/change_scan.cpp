@@ -90,6 +90,7 @@ void ChangeScan::open(Tid after, Tid below) {
 	ItemPointerDec(&last);
 	scan_ = table_beginscan_tidrange(changes, GetActiveSnapshot(), &first, &last);
 	slot_ = table_slot_create(changes, nullptr);
+	key_alone_ = run_.plan.key_form() == KeyForm::plain && !run_.plan.keep_payload;
 	row_memory_ = AllocSetContextCreate(CurTransactionContext, "pg_courier change", ALLOCSET_DEFAULT_SIZES);
 	changes_ = changes;
 }
@@ -177,15 +178,15 @@ bool ChangeScan::fetch(ChangeRow &row) {
 		std::memcpy(row.hash.emplace().data(), DatumGetUUIDP(value_of(slot_, change_[h]))->data, UUID_LEN);
 	row.origin = is_null(slot_, change_[origin]) ? run_.origin_run_id : DatumGetInt64(value_of(slot_, change_[origin]));
 	row.size = DatumGetInt32(value_of(slot_, change_[size]));
-	const std::string_view key_bytes = bytes_of(value_of(slot_, change_[key]));
+	const std::string_view key_text = bytes_of(value_of(slot_, change_[key]));
 	const std::string_view record_bytes = bytes_of(value_of(slot_, change_[rec]));
-	row.key = to_utf8(key_bytes);
+	row.key = to_utf8(key_text);
 	row.key_json = text(value_of(slot_, change_[pk]));
 	row.record = to_utf8(record_bytes);
 
 	// The idempotency key, as in page().
 	const UuidText hash = row.hash ? uuid_text(*row.hash) : UuidText {};
-	const std::string_view parts[] = {run_.plan.seed, key_bytes, {&row.op, 1}, row.hash ? hash.view() : record_bytes};
+	const std::string_view parts[] = {run_.plan.seed, key_text, {&row.op, 1}, row.hash ? hash.view() : record_bytes};
 	hash128_of_texts(parts, 4, row.origin, row.idempotency.data());
 
 	const bool takes_away = row.former && row.op == 'r';
@@ -209,6 +210,8 @@ bool ChangeScan::fetch(ChangeRow &row) {
 	}
 	if (takes_away && !is_null(slot_, change_[mh]))
 		std::memcpy(row.former_value.emplace().data(), DatumGetUUIDP(value_of(slot_, change_[mh]))->data, UUID_LEN);
+	if (key_alone_ && !is_null(slot_, change_[k]) && is_null(slot_, change_[mh]) && is_null(slot_, change_[mv]))
+		row.snapshot_key = key_bytes(value_of(slot_, change_[k]), TupleDescAttr(RelationGetDescr(changes_), change_[k].at));
 	MemoryContextSwitchTo(caller);
 	return true;
 }

@@ -26,6 +26,7 @@ struct ChangeRow {
 	std::string_view remote_id;
 	std::optional<std::string_view> payload; // that was accepted last
 	std::optional<UuidBytes> former_value;
+	std::optional<KeyBytes> snapshot_key; // see Underway
 	bool in_snapshot = false;
 	Tid snapshot_tid;
 	std::int64_t size = 0;
@@ -65,6 +66,7 @@ private:
 	std::string changes_name_, snapshot_name_;
 	OwnColumn change_[change_columns];
 	OwnColumn snapshot_[snapshot_columns];
+	bool key_alone_ = false; // a row of the snapshot may be no more than key and hash
 	Relation changes_ = nullptr, accepted_ = nullptr, index_ = nullptr;
 	TableScanDesc scan_ = nullptr;
 	IndexScanDesc lookup_ = nullptr;

@@ -114,7 +114,12 @@ struct Stream {
 				reversed = reversed << 8 | (number >> (8 * i) & 0xff);
 			number = reversed;
 		}
-		put(&number, size);
+		if (sizeof number <= capacity - used) { // all of it, at a size that the compiler knows
+			std::memcpy(buffer + used, &number, sizeof number);
+			used += size;
+		} else {
+			put(&number, size);
+		}
 	}
 
 	void put_head(Tag tag, std::size_t size) {

@@ -43,6 +43,27 @@ bool is_simple(Relation relation) {
 
 } // namespace
 
+std::optional<KeyBytes> key_bytes(Datum key, Form_pg_attribute column) {
+	KeyBytes out;
+	static_assert(sizeof key <= sizeof out.bytes);
+	if (column->attbyval)
+		std::memcpy(out.bytes.data(), &key, sizeof key);
+	else if (column->attlen > 0 && static_cast<std::size_t>(column->attlen) <= sizeof out.bytes)
+		std::memcpy(out.bytes.data(), DatumGetPointer(key), static_cast<std::size_t>(column->attlen));
+	else
+		return std::nullopt;
+	return out;
+}
+
+std::optional<Datum> key_datum(const KeyBytes &key, Form_pg_attribute column) {
+	Datum out = PointerGetDatum(key.bytes.data());
+	if (column->attbyval)
+		std::memcpy(&out, key.bytes.data(), sizeof out);
+	else if (column->attlen <= 0 || static_cast<std::size_t>(column->attlen) > sizeof key.bytes)
+		return std::nullopt;
+	return out;
+}
+
 Relation open_own_table(const char *name, Oid owner, LOCKMODE lock, OwnColumn *columns, int count, bool alone) {
 	const char *dot = std::strchr(name, '.');
 	RangeVar *wanted = makeRangeVar(pnstrdup(name, dot - name), pstrdup(dot + 1), -1);

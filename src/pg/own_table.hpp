@@ -1,5 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <optional>
+
 #include "pg/postgres.hpp"
 
 extern "C" {
@@ -22,13 +26,21 @@ struct OwnColumn {
 	int at = -1;  // where it stands in a slot
 };
 
+// A key as bytes, which need no page and no memory context to live in.
+struct alignas(8) KeyBytes {
+	std::array<std::uint8_t, 16> bytes {};
+};
+// Nothing: it is of no fixed size, or larger. The Datum may look into the bytes.
+std::optional<KeyBytes> key_bytes(Datum key, Form_pg_attribute column);
+std::optional<Datum> key_datum(const KeyBytes &key, Form_pg_attribute column);
+
 // A plain table in courier_data ("schema.table", as core/plan.hpp names it), of `owner`, with these columns. nullptr: it is not so.
 // `alone`: and no others, nor constraints, defaults or triggers that writing without SQL would pass by.
 Relation open_own_table(const char *name, Oid owner, LOCKMODE lock, OwnColumn *columns, int count, bool alone);
 
 // Writes as COPY does: many rows at once into the table and the WAL, then into each index.
 struct BulkInsert {
-	static constexpr int at_once = 250;
+	static constexpr int at_once = 100;
 
 	Relation relation;
 	EState *estate;

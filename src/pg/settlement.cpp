@@ -134,7 +134,7 @@ std::int64_t Settlement::move_snapshot(const std::vector<Settled> &settled, cons
 				accepted.push_back(tid);
 				remote_ids.push_back(or_null(storable(one.remote_id)));
 			} else {
-				plain.push_back({tid, known.in_snapshot ? std::optional(known.snapshot_tid) : std::nullopt});
+				plain.push_back({tid, known.in_snapshot ? std::optional(known.snapshot_tid) : std::nullopt, known.snapshot_key, known.hash});
 			}
 		} else if (one.outcome == Outcome::skipped && !removal) {
 			skipped.push_back(tid);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "pg/hash128.hpp"
+#include "pg/own_table.hpp"
 #include "pg/run_definition.hpp"
 #include "pg/spi.hpp"
 
@@ -9,6 +11,9 @@ namespace courier::pg {
 struct AcceptedChange {
 	Tid change;
 	std::optional<Tid> snapshot; // none: it had not
+	// Of a change that brings no more than key and hash: it need not be read again.
+	std::optional<KeyBytes> key;
+	std::optional<UuidBytes> hash;
 };
 
 // Moves the snapshot to them, without SQL and thus at half the cost. For a run's own changes to which the destination gave no identifiers. In a

@@ -7,6 +7,7 @@
 
 #include "core/record.hpp"
 #include "pg/hash128.hpp"
+#include "pg/own_table.hpp"
 #include "pg/spi.hpp"
 
 namespace courier::pg {
@@ -20,6 +21,7 @@ struct Underway {
 	std::string former_value; // of the removal: which value, as rejected records know it; else empty
 	bool in_snapshot = true;  // when its page was read, and where; {0, 0}: not known
 	Tid snapshot_tid;
+	std::optional<KeyBytes> snapshot_key; // this and the hash are all that its row there is to have
 	Change change = Change::added; // as planned: counters go by it, whatever the destination made of it
 };
 
