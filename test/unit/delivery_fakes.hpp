@@ -136,7 +136,7 @@ public:
 				continue;
 			rendered.records.push_back(i);
 			keys += (keys.empty() ? "" : ",") + record.key;
-			idempotency += (idempotency.empty() ? "" : ",") + record.idempotency_key;
+			(idempotency += idempotency.empty() ? "" : ",") += std::string_view(record.idempotency_key);
 			changes += (changes.empty() ? "" : ",") + std::string(to_text(record.change));
 			for (int copy = 0; copy < inflate; ++copy)
 				rendered.request.body += record.fields + "\n";
