@@ -69,7 +69,7 @@ build_for_test() {
 
 # cmake_build TARGETS...  The layers are those of the library under test.
 cmake_build() {
-	cmake -S . -B .test/cmake -DCMAKE_BUILD_TYPE=Debug -DCOURIER_OBJECTS="$root/.test/build" >.test/cmake.log 2>&1 || { cat .test/cmake.log; return 1; }
+	cmake -S . -B .test/cmake -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-g1 -DCOURIER_OBJECTS="$root/.test/build" >.test/cmake.log 2>&1 || { cat .test/cmake.log; return 1; }
 	cmake --build .test/cmake -j "$(nproc)" --target "$@" >.test/cmake.log 2>&1 || { tail -n 60 .test/cmake.log; return 1; }
 }
 
