@@ -33,6 +33,24 @@ def changed_by_remote_id(t):
     equal({(r.method, r.path.rsplit("/", 1)[1], r.json["mail"]) for r in t.seen()}, {("PUT", given["a@x"], "b@x"), ("PUT", given["b@x"], "c@x")})
 
 
+@test("match values that were accepted while nothing was removed are there when removals are switched on")
+def mirror_later(t):
+    t.path = f"/plain/{t.name}"
+    t.table([(n, f"{n}@example.com") for n in (1, 2, 3)])
+    by_mail = {"upsert": {"method": "PUT", "path": "/{{ mail }}", "body": "{{ record }}"}, "delete": {"method": "DELETE", "path": "/{{ mail }}"}}
+    t.sync(mode="upsert", requests=by_mail, mapping={"mail": "name", "n": "id"}, match_on="{mail}")
+    t.run(succeeded_added=3)
+    t.sql(f"UPDATE {t.name} SET name = 'new@example.com' WHERE id = 2")
+    t.run(succeeded_changed=1)
+    snapshot = "courier_data.snapshot_" + t.admin(f"SELECT sync_id FROM courier_internal.sync WHERE name = '{t.name}'")
+    equal(t.admin(f"SELECT string_agg(mv::jsonb ->> 'mail', ' ' ORDER BY k) FROM {snapshot} WHERE mh IS NOT NULL"), "1@example.com new@example.com 3@example.com")
+    t.call(f"SELECT courier.alter_sync('{t.name}', mode => 'mirror')")
+    t.sql(f"DELETE FROM {t.name} WHERE id <= 2")
+    t.seen()
+    t.run(succeeded_removed=2)
+    equal(sorted(r.path.rsplit("/", 1)[1] for r in t.seen() if r.method == "DELETE"), ["1%40example.com", "new%40example.com"])
+
+
 @test("a removal by the destination's identifier is sent, although another record has taken the match value")
 def removed_by_remote_id(t):
     t.table([(1, "a@x")])

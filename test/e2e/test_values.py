@@ -74,7 +74,7 @@ def key_types(t):
     t.sql(f"CREATE TYPE {n}_size AS ENUM ('small', 'large')", f"CREATE DOMAIN {n}_mail AS text CHECK (VALUE = lower(VALUE))",
           f"CREATE COLLATION {n}_nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     kinds = {
-        "uuid": ("uuid", ["5a7b2c1e-0000-4000-8000-000000000001", "5a7b2c1e-0000-4000-8000-000000000002"]),
+        "uuid": ("uuid", ["5a7b2c1e-0000-4000-8000-000000000001", "c0ffee11-2222-4333-8444-5566778899aa"]),
         "numeric": ("numeric", ["1.50", "12345678901234567890123456789012345678.01"]),
         "enum": (f"{n}_size", ["small", "large"]),
         "domain": (f"{n}_mail", ["ada@x", "it's \"ben\"@x"]),
